@@ -1,0 +1,71 @@
+"""`tailrace check`: every problem of a config at once, without reading a byte of logs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from ..config.problem import EXIT_CODE, Problem, errors
+
+if TYPE_CHECKING:  # loading all of this takes longer than `tailrace --help` should
+    from ..config.load import Config
+
+
+def check(
+    config: Annotated[Path, typer.Argument(help="The config file.")] = Path("tailrace.yaml"),
+    offline: Annotated[bool, typer.Option("--offline", help="Do not try endpoints, folders and ports.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Problems as JSON on standard output.")] = False,
+) -> None:
+    """Say everything that is wrong with a config, and exit with 78 if there is anything.
+
+    Example: tailrace check tailrace.yaml --offline
+    """
+    import asyncio
+
+    import msgspec
+
+    from ..config.load import check as check_config
+    from ..config.probe import probe
+
+    loaded, problems = check_config(config)
+    if loaded is not None and not offline:
+        problems = [*problems, *asyncio.run(probe(loaded))]
+    failed = bool(errors(problems))
+    if json:
+        typer.echo(msgspec.json.encode({"ok": not failed, "problems": [_as_data(p) for p in problems]}).decode())
+    else:
+        show(problems, sys.stderr)
+        if loaded is not None and not failed:
+            typer.echo(f"{config}: ok: {_summary(loaded)}", err=True)
+    if failed:
+        raise typer.Exit(EXIT_CODE)
+
+
+def show(problems: Iterable[Problem], stream: TextIO) -> None:
+    """Write problems for a person, in colour only on a terminal (and not with NO_COLOR set), with their number last."""
+    problems = list(problems)
+    colour = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    for problem in problems:
+        stream.write(problem.render(colour=colour) + "\n")
+    bad = len(errors(problems))
+    if problems:
+        stream.write(f"{_count(bad, 'error')}, {_count(len(problems) - bad, 'warning')}\n")
+
+
+def _as_data(problem: Problem) -> dict[str, str | int]:
+    return {name: getattr(problem, name) for name in ("file", "line", "column", "severity", "message", "hint")}
+
+
+def _summary(config: Config) -> str:
+    sources = ", ".join(config.sources)
+    stages = ", ".join(stage.name for stage in config.stages) or "none"
+    return f"sources {sources}; stages {stages}; sinks {', '.join(config.sinks)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,1 @@
+"""The engine: chunks in, batches through the chain, deliveries out. It knows no particular stage, source or sink."""

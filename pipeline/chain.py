@@ -1,0 +1,54 @@
+"""The chain: a batch through every stage in turn, each counted, a failing record set apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from . import clock
+from .batch import Batch, Dead
+from .component import Stage
+from .meter import Meter
+
+
+class Chain:
+    """The stages of a config. Synchronous: what comes out was decided by the batch and its partition's state alone."""
+
+    def __init__(self, stages: Sequence[Stage], wanted: Sequence[frozenset[str] | None]) -> None:
+        self.stages = stages
+        self.meters = [Meter("stage", stage.name) for stage in stages]
+        for stage, fields in zip(stages, wanted, strict=True):
+            stage.prepare(fields)
+        self._protected_from = max((i + 1 for i, stage in enumerate(stages) if stage.protects), default=0)
+
+    def run(self, batch: Batch) -> Batch:
+        """Return the batch as it ships: what is left of its records, each with its final time."""
+        size = batch.size
+        for place, (stage, meter) in enumerate(zip(self.stages, self.meters, strict=True)):
+            before = len(batch.records)
+            dead = len(batch.dead)
+            start = perf_counter()
+            try:
+                batch = stage.process(batch)
+            except Exception:
+                batch = self._one_by_one(stage, batch, withhold=place < self._protected_from)
+            meter.count_in(before, size)
+            size = batch.size
+            meter.count_out(len(batch.records), size, perf_counter() - start)
+            meter.dead += len(batch.dead) - dead
+            if left := before - len(batch.records) - (len(batch.dead) - dead):
+                meter.drop(stage.reason, left)
+        clock.set_times(batch)
+        return batch
+
+    def _one_by_one(self, stage: Stage, batch: Batch, *, withhold: bool) -> Batch:
+        """Find the records that the stage raises on; the others of the batch go on."""
+        kept = []
+        for record in batch.records:
+            try:
+                kept += stage.process(batch.with_records([record])).records
+            except Exception as error:
+                # The message may quote the record, so where secrets are not yet hidden only the kind of error is told.
+                reason = type(error).__name__ if withhold else f"{type(error).__name__}: {error}"
+                batch.dead.append(Dead(record, stage.name, reason, withheld=withhold))
+        return batch.with_records(kept)

@@ -1,0 +1,40 @@
+"""Gives every record the time it ships with, the same at every attempt."""
+
+from __future__ import annotations
+
+from .batch import Batch
+
+NAME = "clock"
+"""Its place in the partition's state."""
+END = 1 << 63
+"""Times from here on (the year 2262), as those before 1970, fit no destination: they count as missing."""
+
+
+def set_times(batch: Batch) -> None:
+    """Fill in missing times and tell equal ones apart.
+
+    A record without a time takes that of the event before it in its partition, else the batch's read time. Loki drops
+    an entry equal to another in time and line, so each next equal time ticks 1 ns further, below the source's digits.
+    """
+    state = batch.state.setdefault(NAME, {})
+    event: int | None = state.get("event")
+    last: int = state.get("last", -1)
+    tick: int = state.get("tick", 0)
+    # Reads within one ns of the clock, or a clock set back, must not repeat a time that was given before.
+    read_at = batch.read_at_ns if batch.read_at_ns > last + tick else last
+    for record in batch.records:
+        time_ns = record.time_ns
+        if time_ns is None or not 0 <= time_ns < END:
+            time_ns = read_at if event is None else event
+        else:
+            event = time_ns
+        if time_ns == last:
+            tick += 1
+            record.time_ns = time_ns + tick
+        else:
+            last, tick = time_ns, 0
+            record.time_ns = time_ns
+    if last >= 0:
+        state["last"], state["tick"] = last, tick
+    if event is not None:
+        state["event"] = event

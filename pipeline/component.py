@@ -1,0 +1,178 @@
+"""What every stage, source and sink is: a class whose fields are its options and whose file name is its `use:` word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from .batch import Batch, Chunk, Position
+from .match import Match
+from .options import Duration, Size
+from .record import Record
+
+if TYPE_CHECKING:  # only the exporter needs it at run time
+    from prometheus_client.core import Metric
+
+ANY = "*"
+"""In `reads`: every field. In `writes`: fields that cannot be known before the first record."""
+
+
+class Component(msgspec.Struct, kw_only=True, dict=True, eq=False, forbid_unknown_fields=True):
+    """One class in one file: `DeriveMetrics` in `derive_metrics.py` is `use: derive_metrics`.
+
+    Fields are options, each with a docstring below it; a field that starts with `_` is the component's own.
+    Costly things that follow from the options go into `functools.cached_property`.
+    """
+
+    name: str = ""
+    """What metrics, messages and saved state call it."""
+
+    @classmethod
+    def word(cls) -> str:
+        """The word for `use:`, from the class name."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    def check(self) -> Iterable[tuple[str, str]]:
+        """Say what is wrong with the options together: pairs of an option's path and a message with what would do."""
+        return ()
+
+    def reads(self) -> Iterable[str]:
+        """Names of the fields that it looks at (`ANY`: all)."""
+        return ()
+
+    def writes(self) -> Iterable[str]:
+        """Names of the fields that records have after it and did not have before (`ANY`: only the data can tell)."""
+        return ()
+
+    def removes(self) -> Iterable[str]:
+        """Names of the fields that records no longer have after it."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Metric families of its own for the exporter; asked at each scrape."""
+        return ()
+
+
+class Stage(Component, kw_only=True):
+    """A step of the chain: batch in, batch out. No I/O, no clock (use `batch.read_at_ns`), nothing held back.
+
+    The same instance serves all partitions: what it must remember of one belongs into `batch.state[self.name]`.
+    A record it raises on goes to the dead letter alone; the rest of its batch goes on.
+    """
+
+    _wanted: frozenset[str] | None = None
+
+    reason: ClassVar[str] = "dropped"
+    """Why a record that this stage leaves out was left out, for the counters."""
+    protects: ClassVar[bool] = False
+    """True for a stage that hides secrets: a record that fails before it is done is never written out as it is."""
+
+    def prepare(self, wanted: frozenset[str] | None) -> None:
+        """Called once before the first batch with the fields that are read or written after it (None: any may be)."""
+        self._wanted = wanted
+
+    def process(self, batch: Batch) -> Batch:
+        """Return the batch, its records changed in place, or `batch.with_records(…)` with fewer of them."""
+        raise NotImplementedError
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """How far the reading of one partition is behind its end."""
+
+    partition: str
+    bytes: int
+    seconds: float
+
+
+class Source(Component, kw_only=True):
+    """Where records come from."""
+
+    async def probe(self) -> None:
+        """Try before the first byte what can be tried; raise `ProbeError` saying what would do."""
+
+    def chunks(self, resume: Mapping[str, Position], *, once: bool) -> AsyncGenerator[Chunk, None]:
+        """Yield chunks from the given positions on; `once`: end when all that is there has been read.
+
+        Is cancelled at any await when the run stops: what was not yielded is read again.
+        """
+        raise NotImplementedError
+
+    async def commit(self, positions: Mapping[str, Position]) -> None:
+        """Told after the checkpoint was saved; for sources whose server keeps the position too."""
+
+    def forgotten(self) -> Iterable[str]:
+        """Partitions read to their end that never come back (a deleted file): their positions are dropped."""
+        return ()
+
+    def lag(self) -> Iterable[Lag]:
+        """How far behind each partition is; asked when the exporter is scraped."""
+        return ()
+
+
+class Sink(Component, kw_only=True):
+    """Where records go. Options that every sink has are here; batching is the sink's side's business."""
+
+    match: Match | None = None
+    """LogQL: takes only the records that match, e.g. `{level=~"error|critical"} or {error_type!=""}`."""
+    batch_bytes: Size = Size(1 << 20)
+    """Send when this many bytes of lines wait."""
+    batch_wait: Duration = Duration(0.2)
+    """Send what waits after this time, however little."""
+    queue_bytes: Size = Size(4 << 20)
+    """Holds the sources when this many bytes wait for this sink."""
+
+    concurrency: ClassVar[int] = 1
+    """How many sends may be under way at once; more than one gives up the order between them."""
+
+    async def open(self) -> None:
+        """Called once in the running loop, before `probe` and `send`."""
+
+    async def probe(self) -> None:
+        """Try the endpoint, token, folder before the first byte is read; raise `ProbeError` saying what would do."""
+
+    async def send(self, batches: Sequence[Batch]) -> None:
+        """Deliver. Returning means delivered for good.
+
+        Raises:
+            Rejected: these records can never be taken; all others of the call were delivered.
+            RetryAfter: the other side said when to come again.
+            Gone: there is nobody left to deliver to.
+            Exception: anything else is tried again with backoff, as long as it takes.
+        """
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Called once after the last `send`."""
+
+
+class ProbeError(Exception):
+    """What was tried at the start does not work; the message says what would do."""
+
+    def __init__(self, message: str, option: str = "") -> None:
+        super().__init__(message)
+        self.option = option
+
+
+class Rejected(Exception):
+    """Records that the other side will never take; the rest of the send was delivered."""
+
+    def __init__(self, records: Sequence[tuple[Record, str]], hint: str = "") -> None:
+        super().__init__(f"{len(records)} records rejected")
+        self.records = records
+        """Each record with the reason."""
+        self.hint = hint
+
+
+class RetryAfter(Exception):
+    """The other side asked to wait this many seconds."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class Gone(Exception):
+    """The other side has ended for good (a closed pipe): the run stops, as it does on a signal."""

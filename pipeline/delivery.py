@@ -1,0 +1,179 @@
+"""Delivery: one sink's bounded queue, its grouping, its retries, and the settling of what it has taken."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from time import monotonic, perf_counter
+
+from .batch import Batch, Dead
+from .component import Gone, Rejected, RetryAfter, Sink
+from .log import log
+from .meter import Meter
+
+BACKOFF_FIRST = 0.25
+"""Seconds; doubled at every failure."""
+BACKOFF_MOST = 30.0
+"""Seconds. The wait is drawn evenly from zero to the backoff (full jitter), so that many shippers spread out."""
+
+KeepDead = Callable[[Batch, list[Dead]], Awaitable[None]]
+"""Writes dead records down, as long as it takes."""
+
+
+class Delivery:
+    """Between the chain and one sink. Holds the caller of `put` while the sink has too much to do."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        keep_dead: KeepDead,
+        *,
+        settled: Callable[[], None] = lambda: None,
+        gone: Callable[[], None] = lambda: None,
+        jitter: Callable[[float], float] = lambda most: random.uniform(0, most),
+    ) -> None:
+        self.sink = sink
+        self.meter = Meter("sink", sink.name)
+        self.failing = ""
+        """What the last send failed with; empty while deliveries succeed."""
+        self.last_progress = monotonic()
+        self.held_bytes = 0
+        """Bytes of lines that wait or are being sent."""
+        self.held_events = 0
+        self._keep_dead = keep_dead
+        self._settled = settled
+        self._gone = gone
+        self._jitter = jitter
+        self._queue: deque[tuple[Batch, int]] = deque()
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._clear = asyncio.Event()
+        self._clear.set()
+        self._closing = False
+
+    async def put(self, batch: Batch, skip_before: int = 0) -> None:
+        """Queue the records that this sink takes; waits while it is full. `skip_before`: delivered before a restart."""
+        owned = batch
+        if skip_before and batch.records and batch.records[0].offset < skip_before:
+            owned = owned.with_records([r for r in owned.records if r.offset >= skip_before])
+            self.meter.drop("delivered_before", len(batch.records) - len(owned.records))
+        if self.sink.match is not None:
+            matching = self.sink.match.select(owned)
+            self.meter.drop("no_match", len(owned.records) - len(matching))
+            owned = owned.with_records(matching)
+        size = owned.size
+        self.meter.count_in(len(batch.records), size)
+        if not owned.records:
+            self._settle(batch)
+            return
+        while self.held_bytes and self.held_bytes + size > self.sink.queue_bytes:
+            self._room.clear()
+            await self._room.wait()
+        if not self.held_bytes:
+            self.last_progress = monotonic()
+        self.held_bytes += size
+        self.held_events += len(owned.records)
+        self._queue.append((owned, size))
+        self._arrived.set()
+
+    def close(self) -> None:
+        """No more will be put: `run` sends what waits and returns."""
+        self._closing = True
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Send until closed and empty."""
+        slots = asyncio.Semaphore(self.sink.concurrency)
+        try:
+            async with asyncio.TaskGroup() as sends:
+                while group := await self._next_group():
+                    await slots.acquire()
+                    # While one send is failing no other starts: Loki refuses entries too far behind the newest.
+                    await self._clear.wait()
+                    sends.create_task(self._send(group, slots))
+        except* Gone as gone:
+            log.info("nobody is left to deliver to", sink=self.sink.name, reason=gone.exceptions[0])
+            self._gone()
+
+    async def _next_group(self) -> list[tuple[Batch, int]]:
+        """What fills `batch_bytes`, or what came within `batch_wait`; empty when closed and empty."""
+        while not self._queue:
+            if self._closing:
+                return []
+            self._arrived.clear()
+            await self._arrived.wait()
+        try:
+            async with asyncio.timeout(self.sink.batch_wait):
+                while not self._closing and sum(size for _, size in self._queue) < self.sink.batch_bytes:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            pass
+        group = [self._queue.popleft()]
+        size = group[0][1]
+        while self._queue and size + self._queue[0][1] <= self.sink.batch_bytes:
+            size += self._queue[0][1]
+            group.append(self._queue.popleft())
+        return group
+
+    async def _send(self, group: list[tuple[Batch, int]], slots: asyncio.Semaphore) -> None:
+        batches = [batch for batch, _ in group]
+        start = perf_counter()
+        dead = 0
+        failures = 0
+        while True:
+            try:
+                await self.sink.send(batches)
+            except Rejected as rejected:
+                dead = len(rejected.records)
+                await self._bury(batches, rejected)
+            except Gone:
+                raise
+            except Exception as error:
+                failures += 1
+                await self._back_off(error, failures)
+                continue
+            break
+        if failures:
+            log.info("delivery works again", sink=self.sink.name, after_attempts=failures + 1)
+        self.failing = ""
+        self._clear.set()
+        size = sum(size for _, size in group)
+        events = sum(len(batch.records) for batch in batches)
+        self.meter.dead += dead
+        self.meter.count_out(events - dead, size, perf_counter() - start)
+        self.held_bytes -= size
+        self.held_events -= events
+        for batch in batches:
+            self._settle(batch)
+        self._room.set()
+        slots.release()
+
+    async def _back_off(self, error: Exception, failures: int) -> None:
+        self.failing = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        self._clear.clear()
+        self.meter.retries += 1
+        wait = self._jitter(min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(failures - 1, 10)))
+        if isinstance(error, RetryAfter):
+            wait = max(error.seconds, 0.0)
+        log.warning("delivery failed, trying again", sink=self.sink.name, error=self.failing, wait_s=round(wait, 2))
+        await asyncio.sleep(wait)
+
+    async def _bury(self, batches: list[Batch], rejected: Rejected) -> None:
+        """Put each rejected record into the dead letter of its batch."""
+        for batch in batches:
+            own = {id(record) for record in batch.records}
+            dead = [
+                Dead(record, self.sink.name, reason, rejected.hint)
+                for record, reason in rejected.records
+                if id(record) in own
+            ]
+            if dead:
+                await self._keep_dead(batch, dead)
+
+    def _settle(self, batch: Batch) -> None:
+        batch.ack.settle(self.sink.name)
+        self.last_progress = monotonic()
+        self._settled()

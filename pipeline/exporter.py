@@ -1,0 +1,182 @@
+"""The exporter: tailrace's own numbers, the derived metrics, and its health, over HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from .component import ProbeError
+from .meter import BUCKETS, Meter
+from .runner import Runner
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+STALLED_SECONDS = 120.0
+"""Not healthy when records wait for a sink that has taken nothing for this long."""
+COMPONENT = ["kind", "component"]
+
+
+class Exporter(Collector):
+    """Serves `/metrics`, `/-/ready` and `/-/healthy` for one run."""
+
+    def __init__(self, runner: Runner, listen: str, version: str) -> None:
+        self.runner = runner
+        self.version = version
+        host, _, port = listen.rpartition(":")
+        self.host, self.port = host.strip("[]") or "127.0.0.1", int(port)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        self._server: web.AppRunner | None = None
+
+    async def open(self) -> None:
+        """Listen. Raises ProbeError when the port cannot be had."""
+        from aiohttp import web  # costs 200 ms that a config without exporter does without
+
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/metrics", self._metrics),
+                web.get("/-/ready", self._ready),
+                web.get("/-/healthy", self._healthy),
+            ]
+        )
+        self._server = web.AppRunner(app, access_log=None)
+        await self._server.setup()
+        try:
+            await web.TCPSite(self._server, self.host, self.port).start()
+        except OSError as error:
+            await self._server.cleanup()
+            raise ProbeError(f"cannot listen on {self.host}:{self.port}: {error.strerror}", "listen") from None
+        if self.port == 0:
+            self.port = self._server.addresses[0][1]
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._server:
+            await self._server.cleanup()
+
+    def unready(self) -> str:
+        """Why tailrace cannot do its work now; empty when it can."""
+        failing = [f"{d.sink.name}: {d.failing}" for d in self.runner.deliveries if d.failing]
+        return "; ".join(failing)
+
+    def unhealthy(self) -> str:
+        """Why tailrace makes no progress although there is work; empty when all is well."""
+        now = time.monotonic()
+        stalled = [
+            f"{d.sink.name}: {d.held_events} records wait, nothing delivered for {now - d.last_progress:.0f} s"
+            for d in self.runner.deliveries
+            if d.held_events and now - d.last_progress > STALLED_SECONDS
+        ]
+        return "; ".join(stalled)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        from aiohttp import web
+
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        return _verdict(self.unready())
+
+    async def _healthy(self, request: web.Request) -> web.Response:
+        return _verdict(self.unhealthy())
+
+    def collect(self) -> Iterable[Metric]:
+        """All families, gathered at the scrape."""
+        runner = self.runner
+        info = InfoMetricFamily("tailrace_build", "The version that runs.")
+        info.add_metric([], {"version": self.version})
+        yield info
+        meters = [*runner.meters.values(), *runner.chain.meters, *(d.meter for d in runner.deliveries)]
+        yield from _component_families(meters)
+        yield from self._delivery_families()
+        yield from self._lag_families()
+        letters = CounterMetricFamily("tailrace_dead_letters", "Records written to the dead letter since the start.")
+        letters.add_metric([], runner.dead_letter.written)
+        yield letters
+        age = GaugeMetricFamily("tailrace_checkpoint_age_seconds", "Seconds since the saved positions were true.")
+        age.add_metric([], time.monotonic() - runner.saved_at)
+        yield age
+        for component in (*runner.sources.values(), *runner.chain.stages, *runner.sinks.values()):
+            yield from component.collect()
+
+    def _delivery_families(self) -> Iterable[Metric]:
+        events = GaugeMetricFamily("tailrace_in_flight_events", "Events that a sink has not taken yet.", labels=["sink"])
+        size = GaugeMetricFamily("tailrace_queue_bytes", "Bytes of lines that wait for a sink.", labels=["sink"])
+        up = GaugeMetricFamily("tailrace_sink_up", "1 while the last delivery worked.", labels=["sink"])
+        residual = GaugeMetricFamily(
+            "tailrace_books_residual_events",
+            "Events read that were neither delivered, dropped, dead-lettered nor are in flight: must be 0.",
+            labels=["sink"],
+        )
+        for delivery in self.runner.deliveries:
+            name = [delivery.sink.name]
+            events.add_metric(name, delivery.held_events)
+            size.add_metric(name, delivery.held_bytes)
+            up.add_metric(name, 0 if delivery.failing else 1)
+            residual.add_metric(name, self.runner.residual(delivery))
+        return events, size, up, residual
+
+    def _lag_families(self) -> Iterable[Metric]:
+        labels = ["source", "file"]
+        size = GaugeMetricFamily("tailrace_lag_bytes", "Bytes behind the end of the partition.", labels=labels)
+        seconds = GaugeMetricFamily(
+            "tailrace_lag_seconds", "Seconds since everything in the partition had been read.", labels=labels
+        )
+        for name, source in self.runner.sources.items():
+            for lag in source.lag():
+                size.add_metric([name, lag.partition], lag.bytes)
+                seconds.add_metric([name, lag.partition], lag.seconds)
+        return size, seconds
+
+
+def _component_families(meters: Iterable[Meter]) -> Iterable[Metric]:
+    """The numbers that every source, stage and sink has, under one naming scheme."""
+    events_in = CounterMetricFamily("tailrace_events_in", "Events that came into a component.", labels=COMPONENT)
+    events_out = CounterMetricFamily("tailrace_events_out", "Events that a component passed on.", labels=COMPONENT)
+    bytes_in = CounterMetricFamily("tailrace_bytes_in", "Bytes of lines that came in.", labels=COMPONENT)
+    bytes_out = CounterMetricFamily("tailrace_bytes_out", "Bytes of lines passed on.", labels=COMPONENT)
+    dropped = CounterMetricFamily(
+        "tailrace_events_dropped", "Events that ended in a component on purpose.", labels=[*COMPONENT, "reason"]
+    )
+    dead = CounterMetricFamily(
+        "tailrace_events_dead_lettered", "Events that a component could not take.", labels=COMPONENT
+    )
+    retries = CounterMetricFamily("tailrace_retries", "Sends that failed and were tried again.", labels=COMPONENT)
+    batches = HistogramMetricFamily("tailrace_batch_seconds", "Time that a batch took.", labels=COMPONENT)
+    for meter in meters:
+        labels = [meter.kind, meter.component]
+        events_in.add_metric(labels, meter.events_in)
+        events_out.add_metric(labels, meter.events_out)
+        bytes_in.add_metric(labels, meter.bytes_in)
+        bytes_out.add_metric(labels, meter.bytes_out)
+        for reason, events in sorted(meter.dropped.items()):
+            dropped.add_metric([*labels, reason], events)
+        dead.add_metric(labels, meter.dead)
+        retries.add_metric(labels, meter.retries)
+        total, buckets = 0, []
+        for bound, count in zip((*map(str, BUCKETS), "+Inf"), meter.batches, strict=True):
+            total += count
+            buckets.append((bound, total))
+        batches.add_metric(labels, buckets, meter.seconds)
+    return events_in, events_out, bytes_in, bytes_out, dropped, dead, retries, batches
+
+
+def _verdict(problem: str) -> web.Response:
+    from aiohttp import web
+
+    return web.Response(text=(problem or "ok") + "\n", status=503 if problem else 200)

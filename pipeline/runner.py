@@ -1,0 +1,261 @@
+"""The runner: follows chunks from every source through the chain to every sink, and the checkpoint behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .ack import Ledger
+from .batch import Batch, Chunk, Dead, Position
+from .chain import Chain
+from .checkpoint import Checkpoint, Saved
+from .component import Sink, Source, Stage
+from .dead_letter import DeadLetter
+from .delivery import Delivery
+from .log import log
+from .meter import Meter
+from .record import Record
+
+CHECKPOINT_SECONDS = 1.0
+"""How often positions that moved are saved."""
+GC_TURNS = 60
+"""A full garbage collection every so many checkpoints."""
+
+
+class _Partition(msgspec.Struct):
+    """What the runner keeps of one partition."""
+
+    ledger: Ledger[Position]
+    state: dict[str, Any]
+    skip: dict[str, int]
+    """For each sink the offset before which it was delivered before the restart."""
+
+
+class Runner:
+    """One run of a config. `run` returns when the sources have ended, or after a signal and the drain."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        stages: Sequence[Stage],
+        sinks: Mapping[str, Sink],
+        *,
+        wanted: Sequence[frozenset[str] | None],
+        state: Path,
+        drain: float = 30.0,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.sources = sources
+        self.sinks = sinks
+        self.chain = Chain(stages, wanted)
+        self.checkpoint = Checkpoint(state)
+        self.dead_letter = DeadLetter(state / "dead_letter.jsonl")
+        self.deliveries = [
+            Delivery(sink, self._keep_dead, settled=self._note_settled, gone=self.stop) for sink in sinks.values()
+        ]
+        self.meters = {name: Meter("source", name) for name in sources}
+        self.saved_at = time.monotonic()
+        """When the checkpoint was last known to be true, for its age."""
+        self._drain = drain
+        self._clock_ns = clock_ns
+        self._partitions: dict[str, dict[str, _Partition]] = {name: {} for name in sources}
+        self._forgotten: dict[str, set[str]] = {name: set() for name in sources}
+        """Partitions that their source is done with for good; dropped once nothing of them is in flight."""
+        self._dirty = False
+        self._stopping = asyncio.Event()
+
+    async def run(self, *, once: bool = False) -> int:
+        """Ship. Returns the exit code: 0, or 1 when the drain limit or a second signal left records for the next run.
+
+        Raises:
+            StateError: the state folder is taken, not writable, or not readable.
+        """
+        self.checkpoint.lock()
+        try:
+            self._restore(self.checkpoint.load())
+            for sink in self.sinks.values():
+                await sink.open()
+            try:
+                with self._signals():
+                    return await self._ship(once)
+            finally:
+                for sink in self.sinks.values():
+                    await sink.close()
+        finally:
+            self.checkpoint.unlock()
+
+    def residual(self, delivery: Delivery) -> int:
+        """Events read that a sink cannot account for: read - dropped - dead - delivered - in flight. Must be 0."""
+        read = sum(meter.events_in for meter in self.meters.values())
+        stages = sum(meter.dead + sum(meter.dropped.values()) for meter in self.chain.meters)
+        sink = delivery.meter
+        return read - stages - sink.events_out - sink.dead - sum(sink.dropped.values()) - delivery.held_events
+
+    def stop(self) -> None:
+        """Stop reading and drain; as SIGTERM does."""
+        self._stopping.set()
+
+    async def _ship(self, once: bool) -> int:
+        log.info("started", sources=len(self.sources), stages=len(self.chain.stages), sinks=len(self.sinks))
+        try:
+            async with asyncio.TaskGroup() as group:
+                deliveries = [group.create_task(delivery.run()) for delivery in self.deliveries]
+                saving = group.create_task(self._save_regularly())
+                sources = [group.create_task(self._read(name, once)) for name in self.sources]
+                stopping = group.create_task(_until(self._stopping))
+                await asyncio.wait({stopping, group.create_task(_all(sources))}, return_when=asyncio.FIRST_COMPLETED)
+                for task in sources:
+                    task.cancel()
+                for delivery in self.deliveries:
+                    delivery.close()
+                if not stopping.done():
+                    # The sources have ended by themselves: deliver everything, a signal may still come.
+                    await asyncio.wait({stopping, group.create_task(_all(deliveries))}, return_when="FIRST_COMPLETED")
+                _, late = await asyncio.wait(deliveries, timeout=self._drain)
+                for task in (*late, saving, stopping):
+                    task.cancel()
+        finally:
+            await self._save()
+        left = sum(delivery.held_events for delivery in self.deliveries)
+        if left:
+            log.warning("stopped with undelivered records; they are read again at the next start", records=left)
+            return 1
+        log.info("stopped, all delivered")
+        return 0
+
+    async def _read(self, name: str, once: bool) -> None:
+        source = self.sources[name]
+        partitions = self._partitions[name]
+        resume = {key: p.ledger.position for key, p in partitions.items() if p.ledger.position is not None}
+        stream = source.chunks(resume, once=once)
+        async with aclosing(stream) as chunks:
+            async for chunk in chunks:
+                await self._follow(name, chunk)
+
+    async def _follow(self, name: str, chunk: Chunk) -> None:
+        """One chunk through the chain and into every sink's queue."""
+        partitions = self._partitions[name]
+        partition = partitions.get(chunk.partition)
+        if partition is None:
+            partition = partitions[chunk.partition] = _Partition(Ledger(self.sinks), {}, {})
+        ack = partition.ledger.promise(chunk.position, int(chunk.position["offset"]))
+        batch = Batch(
+            records=list(map(Record, chunk.lines, chunk.offsets)),
+            source=name,
+            partition=chunk.partition,
+            labels=chunk.labels,
+            ack=ack,
+            read_at_ns=self._clock_ns(),
+            state=partition.state,
+            dead=[],
+        )
+        self.meters[name].count_in(len(batch.records), chunk.size)
+        start = time.perf_counter()
+        batch = self.chain.run(batch)
+        self.meters[name].count_out(len(batch.records), batch.size, time.perf_counter() - start)
+        ack.state = msgspec.json.encode(partition.state)
+        if batch.dead:
+            await self._keep_dead(batch, batch.dead)
+        for delivery in self.deliveries:
+            await delivery.put(batch, partition.skip.get(delivery.sink.name, 0))
+        # Gives the sinks their turn: a source that never waits would starve them.
+        await asyncio.sleep(0)
+
+    async def _keep_dead(self, batch: Batch, dead: list[Dead]) -> None:
+        """Write to the dead letter, waiting as long as the disk refuses."""
+        while True:
+            try:
+                await asyncio.to_thread(self.dead_letter.write, batch, dead)
+                return
+            except OSError as error:
+                log.error("cannot write the dead letter, waiting", path=self.dead_letter.path, error=error.strerror)
+                await asyncio.sleep(1)
+
+    def _restore(self, saved: dict[str, dict[str, Saved]]) -> None:
+        for name in self.sources:
+            for key, one in saved.get(name, {}).items():
+                end = int(one.position.get("offset", 0))
+                ledger = Ledger(self.sinks, one.position, bytes(one.state), end)
+                ledger.taken.update({sink: at for sink, at in one.taken.items() if sink in ledger.taken})
+                skip = {sink: at for sink, at in ledger.taken.items() if at > end}
+                self._partitions[name][key] = _Partition(ledger, msgspec.json.decode(one.state), skip)
+
+    def _note_settled(self) -> None:
+        self._dirty = True
+
+    async def _save_regularly(self) -> None:
+        for turn in itertools.count(1):
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            await self._save()
+            # Cycles are few (requests, exceptions): collected here, not in the middle of a batch.
+            gc.collect(2 if turn % GC_TURNS == 0 else 1)
+
+    async def _save(self) -> None:
+        """Save what is settled by now. A disk that refuses is waited for: positions then simply stay behind."""
+        if not self._dirty:
+            self.saved_at = time.monotonic()
+            return
+        self._dirty = False
+        positions: dict[str, dict[str, Saved]] = {}
+        for name, partitions in self._partitions.items():
+            self._forgotten[name].update(self.sources[name].forgotten())
+            positions[name] = {}
+            for key, partition in partitions.items():
+                ledger = partition.ledger
+                ledger.advance()
+                if ledger.position is not None and (ledger.in_flight or key not in self._forgotten[name]):
+                    state = msgspec.Raw(ledger.state)
+                    positions[name][key] = Saved(ledger.position, state, dict(ledger.taken))
+        try:
+            await asyncio.to_thread(self.checkpoint.save, positions)
+        except OSError as error:
+            self._dirty = True
+            log.error("cannot save the checkpoint, trying again", path=self.checkpoint.path, error=error.strerror)
+            return
+        self.saved_at = time.monotonic()
+        for name, gone in self._forgotten.items():
+            for key in [key for key in gone if not self._partitions[name][key].ledger.in_flight]:
+                gone.discard(key)
+                del self._partitions[name][key]
+        for name, source in self.sources.items():
+            await source.commit({key: one.position for key, one in positions[name].items()})
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT stop and drain; the second one leaves at once, and what is open is read again."""
+        loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            if self._stopping.is_set():
+                log.warning("second signal: leaving at once; what is not delivered is read again at the next start")
+                os._exit(1)
+            log.info("stopping: delivering what was read", limit_s=self._drain)
+            self._stopping.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for all of them, however they end."""
+    if tasks:
+        await asyncio.wait(tasks)

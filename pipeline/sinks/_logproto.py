@@ -1,0 +1,114 @@
+"""Loki's push request, written as protobuf bytes from ready-made pieces.
+
+`logproto.PushRequest { streams = 1 }`, `Stream { labels = 1, entries = 2 }`, `Entry { timestamp = 1, line = 2,
+structuredMetadata = 3 }`, `LabelPair { name = 1, value = 2 }`. Every field is length-delimited but the timestamp's two
+varints, which are padded to five bytes each (decoders must accept that): so a timestamp always takes 12 bytes, and the
+head of an entry depends on the length of its line alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...pipeline.record import Record
+
+TIMESTAMP = 12
+NANOS = 1_000_000_000
+
+_LOW = [bytes((i & 127 | 128, i >> 7 | 128)) for i in range(1 << 14)]
+_HIGH = [bytes((i & 127 | 128, i >> 7 & 127 | 128, i >> 14)) for i in range((NANOS >> 14) + 1)]
+
+
+def varint(n: int) -> bytes:
+    """A number in base 128, least significant group first."""
+    out = bytearray()
+    while n > 127:
+        out.append(n & 127 | 128)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+def field(number: int, body: bytes) -> bytes:
+    """A length-delimited field."""
+    return bytes((number << 3 | 2,)) + varint(len(body)) + body
+
+
+def _seconds(seconds: int) -> bytes:
+    """The timestamp's seconds in five bytes and the tag of its nanos. 35 bits: until the year 3058, from 1970 on."""
+    return (
+        bytes(
+            (
+                seconds & 127 | 128,
+                seconds >> 7 & 127 | 128,
+                seconds >> 14 & 127 | 128,
+                seconds >> 21 & 127 | 128,
+                seconds >> 28 & 127,
+            )
+        )
+        + b"\x10"
+    )
+
+
+def stream(labels: bytes, entries: Iterable[bytes]) -> bytes:
+    """One stream of a push request from its labels (`{app="x"}`) and the pieces that `Entries` gathered."""
+    return field(1, field(1, labels) + b"".join(entries))
+
+
+class Entries:
+    """Writes entries as pieces of bytes; keeps the heads of line lengths it has seen."""
+
+    def __init__(self) -> None:
+        self._heads: dict[int, tuple[bytes, bytes]] = {}
+        self._pairs: dict[tuple[str, int], bytes] = {}
+
+    def write(self, pieces: Sequence[list[bytes]], records: Sequence[Record]) -> None:
+        """Append each record's entry to the list of pieces that stands at its place."""
+        heads = self._heads
+        last, seconds = -1, b""
+        for out, record in zip(pieces, records, strict=True):
+            line = record.line
+            head, tail = heads.get(len(line)) or self._head(len(line))
+            second, ns = divmod(record.time_ns, NANOS)  # type: ignore[operator]  # the clock has set it
+            if second != last:
+                last, seconds = second, _seconds(second)
+            out += (head, seconds, _LOW[ns & 16383], _HIGH[ns >> 14], tail, line)
+
+    def write_with(
+        self,
+        pieces: Sequence[list[bytes]],
+        records: Sequence[Record],
+        lines: Sequence[bytes],
+        metadata: Sequence[bytes],
+    ) -> None:
+        """The same with other lines and with metadata (made by `pairs`) behind them."""
+        for out, record, line, pairs in zip(pieces, records, lines, metadata, strict=True):
+            second, ns = divmod(record.time_ns, NANOS)  # type: ignore[operator]  # the clock has set it
+            tail = b"\x12" + varint(len(line))
+            size = 2 + TIMESTAMP + len(tail) + len(line) + len(pairs)
+            out += (
+                b"\x12" + varint(size) + b"\x0a\x0c\x08" + _seconds(second),
+                _LOW[ns & 16383],
+                _HIGH[ns >> 14],
+                tail,
+                line,
+                pairs,
+            )
+
+    def pair(self, name: str, value: str) -> bytes:
+        """One piece of structured metadata."""
+        data = value.encode("utf-8", "replace")
+        head = self._pairs.get((name, len(data)))
+        if head is None:
+            start = field(1, name.encode()) + b"\x12" + varint(len(data))
+            head = b"\x1a" + varint(len(start) + len(data)) + start
+            if len(self._pairs) < 10_000:
+                self._pairs[(name, len(data))] = head
+        return head + data
+
+    def _head(self, length: int) -> tuple[bytes, bytes]:
+        tail = b"\x12" + varint(length)
+        head = b"\x12" + varint(2 + TIMESTAMP + len(tail) + length) + b"\x0a\x0c\x08"
+        if len(self._heads) < 20_000:
+            self._heads[length] = (head, tail)
+        return head, tail

@@ -1,0 +1,161 @@
+"""Sink `jsonl`: archives records as JSON lines in files, partitioned by date or field, compressed when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import cramjam
+
+from ..batch import Batch
+from ..component import ProbeError, Sink
+from ..options import Duration, Size, Template
+from ..record import Record
+from ._archive_file import ArchiveFile
+
+DAY_NS = 86_400_000_000_000
+HOUR_NS = DAY_NS // 24
+MAX_OPEN = 64
+"""Files kept open; the one not written to for the longest is closed first."""
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    # Each write is a frame of its own: what is on disk can be read at any moment, whatever is still to come.
+    ".zst": lambda data: bytes(cramjam.zstd.compress(data, level=3)),
+    ".gz": lambda data: gzip.compress(data, 6, mtime=0),
+}
+
+
+class Jsonl(Sink):
+    """Appends each record as one JSON object a line; a JSON line that no stage changed is written byte for byte.
+
+    `send` returns when the lines are on disk (fsync). A path that ends in `.zst` or `.gz` is compressed.
+    """
+
+    path: Template
+    """Where to write: `{source}`, `{date}` and `{hour}` (of the event, UTC), or any `{field}`. Values are made safe for
+    a file name, and nothing is written outside the folder in front of the first `{`."""
+    rotate_bytes: Size | None = None
+    """Go on in a next file (`name.1.jsonl`, `name.2.jsonl` …) when this one has reached the size."""
+    rotate_every: Duration | None = None
+    """Go on in a next file when this one was begun longer ago."""
+
+    _open: OrderedDict[str, ArchiveFile] = OrderedDict()
+
+    def check(self) -> Iterable[tuple[str, str]]:
+        """A path that is not confined or not a file."""
+        head = self.path.parts[0]
+        if ".." in Path(self.path.text).parts:
+            yield "path", "`..` would leave the archive's folder: write the folder itself"
+        if len(self.path.parts) > 1 and "/" not in head:
+            yield "path", f"begin with a folder, such as archive/{self.path.text}: fields only choose names inside it"
+        if self.path.text.endswith("/"):
+            yield "path", "this is a folder: add a file name, such as {date}.jsonl"
+        if self.rotate_bytes is not None and self.rotate_bytes < 1024:
+            yield "rotate_bytes", "at least 1KiB"
+
+    def reads(self) -> Iterable[str]:
+        """The fields in the path and those of `match`; a JSON line is written without looking at its fields."""
+        return {*self.path.fields, *(self.match.fields if self.match else ())}
+
+    async def probe(self) -> None:
+        """Create the folder and a file in it."""
+        try:
+            self._base.mkdir(parents=True, exist_ok=True)
+            test = self._base / f".tailrace-{os.getpid()}"
+            test.touch()
+            test.unlink()
+        except OSError as error:
+            raise ProbeError(f"cannot write to {self._base}: {error.strerror}", "path") from None
+
+    async def send(self, batches: Sequence[Batch]) -> None:
+        """Append and fsync; what a full disk cut short is taken back, and the send fails to be tried again."""
+        by_path: dict[str, list[Record]] = {}
+        for batch in batches:
+            for path, records in self._paths(batch):
+                by_path.setdefault(path, []).extend(records)
+        data = {path: b"".join([r.to_json() + b"\n" for r in records]) for path, records in by_path.items()}
+        await asyncio.to_thread(self._write, data)
+
+    async def close(self) -> None:
+        """Close all files."""
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+
+    def _paths(self, batch: Batch) -> Iterable[tuple[str, list[Record]]]:
+        """The batch's records by the path they go to."""
+        fields = self.path.fields
+        times = [record.time_ns or 0 for record in batch.records]
+        step = HOUR_NS if "hour" in fields else DAY_NS
+        columns: list[Sequence[object]] = []
+        for field in fields:
+            if field in ("date", "hour"):
+                columns.append([at // step for at in times])
+            else:
+                columns.append([_safe(value) for value in batch.values(field)])
+        keys = list(zip(*columns, strict=True)) if columns else [()] * len(times)
+        if len(set(keys)) == 1:
+            return [(self._render(keys[0], times[0]), batch.records)]
+        groups: dict[tuple[object, ...], list[Record]] = {}
+        for key, record in zip(keys, batch.records, strict=True):
+            groups.setdefault(key, []).append(record)
+        return [(self._render(key, records[0].time_ns or 0), records) for key, records in groups.items()]
+
+    def _render(self, key: tuple[object, ...], at_ns: int) -> str:
+        values = dict(zip(self.path.fields, key, strict=True))
+        moment = time.gmtime(at_ns // 1_000_000_000)
+        values["date"], values["hour"] = time.strftime("%Y-%m-%d", moment), time.strftime("%H", moment)
+        return self.path.render(values.get)
+
+    def _write(self, data: dict[str, bytes]) -> None:
+        """In a thread: all files of one send, or none of them longer than before."""
+        written: list[ArchiveFile] = []
+        try:
+            for path, lines in data.items():
+                file = self._file(path)
+                written.append(file)
+                file.append(self._compress(lines))
+            for file in written:
+                file.sync()
+        except BaseException:
+            for file in written:
+                file.take_back()
+            raise
+        for file in written:
+            file.keep()
+
+    def _file(self, path: str) -> ArchiveFile:
+        file = self._open.get(path)
+        if file and file.is_due(self.rotate_bytes, self.rotate_every):
+            file.close()
+            del self._open[path]
+            file = None
+        if file is None:
+            file = self._open[path] = ArchiveFile.next_of(Path(path), self.rotate_bytes, self.rotate_every)
+            if len(self._open) > MAX_OPEN:
+                _, oldest = self._open.popitem(last=False)
+                oldest.close()
+        self._open.move_to_end(path)
+        return file
+
+    @cached_property
+    def _compress(self) -> Callable[[bytes], bytes]:
+        return COMPRESS.get(Path(self.path.text).suffix, lambda data: data)
+
+    @cached_property
+    def _base(self) -> Path:
+        """The folder that nothing leaves."""
+        head = self.path.parts[0]
+        return Path(head).parent if len(self.path.parts) == 1 else Path(head + "x").parent
+
+
+def _safe(value: object) -> str:
+    """A field as part of a file name: no separators, no dots in front, bounded."""
+    name = re.sub(r"[^A-Za-z0-9_.=@-]+", "_", "" if value is None else str(value))[:100].lstrip(".")
+    return name or "unknown"

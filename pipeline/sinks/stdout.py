@@ -1,0 +1,38 @@
+"""Sink `stdout`: prints records, one a line, for a look or for the next program."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal
+
+from ..batch import Batch
+from ..component import Gone, Sink
+
+
+class Stdout(Sink):
+    """Prints each record's line, or all its fields as JSON."""
+
+    format: Literal["line", "json"] = "line"
+    """`line` prints the line that ships (a multi-line event as several lines), `json` the fields as one JSON object."""
+
+    concurrency: ClassVar[int] = 1
+
+    def reads(self) -> Iterable[str]:
+        """Those of `match`; a JSON line is printed without looking at its fields."""
+        return self.match.fields if self.match else ()
+
+    async def send(self, batches: Sequence[Batch]) -> None:
+        """Write and flush. Raises Gone when the reader went away."""
+        records = [record for batch in batches for record in batch.records]
+        lines = [record.line for record in records] if self.format == "line" else [r.to_json() for r in records]
+        try:
+            await asyncio.to_thread(_write, b"".join([line + b"\n" for line in lines]))
+        except BrokenPipeError:
+            raise Gone("stdout was closed") from None
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,280 @@
+"""Reads archives back: the lines of JSONL files, also compressed ones, that a LogQL expression matches."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypedDict
+
+import cramjam
+import msgspec
+import re2
+
+from ..pipeline.ack import Ack
+from ..pipeline.batch import Batch
+from ..pipeline.match import And, Field, Line, Match, Node, Or, line_scanner
+from ..pipeline.record import Fields, Record
+from ..stages._timestamps import Clock
+
+TIMES = ("timestamp", "ts", "time", "@timestamp", "asctime", "created_at", "datetime")
+"""Fields that may hold a record's time; the first that is there does."""
+ARCHIVE = re.compile(r"(?P<stem>.+?)(?:\.(?P<part>\d+))?\.(?:jsonl|ndjson|json|log)(?:\.gz|\.zst)?")
+"""Names of the files that are read in a folder; `part` counts the rotated ones."""
+
+_READ = 1 << 20
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+_decode = msgspec.json.Decoder(Fields).decode
+
+
+def search(
+    match: Match,
+    paths: Iterable[Path],
+    *,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    limit: int | None = None,
+    direction: Literal["forward", "backward"] = "forward",
+    warn: Callable[[str], None] = lambda message: None,
+) -> Iterator[bytes]:
+    """The lines of the records that match, as they are stored, file by file; `backward`: the last one first.
+
+    A record is in the range from `start_ns` up to, not including, `end_ns` (Unix time in ns); one without a time is
+    in no range. `warn` is told of files that end before they should. Raises OSError for what cannot be read.
+    """
+    finder = _Finder(match, start_ns, end_ns)
+    files = archives(paths)
+    if direction == "forward":
+        yield from islice((line for file in files for line in finder.lines(file, warn)), limit)
+        return
+    left = limit
+    for file in reversed(files):
+        found = deque(finder.lines(file, warn), maxlen=left)
+        yield from reversed(found)
+        if left is not None:
+            left -= len(found)
+            if left <= 0:
+                return
+
+
+def archives(paths: Iterable[Path]) -> list[Path]:
+    """The files meant by paths and folders, each folder's in the order in which they were written.
+
+    Raises FileNotFoundError for a path that is not there.
+    """
+    files: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
+            names = [n for n in inside if ARCHIVE.fullmatch(n.name) and not any(p.startswith(".") for p in n.parts)]
+            files.update(dict.fromkeys(path / name for name in sorted(names, key=_order)))
+        elif path.exists():
+            files[path] = None
+        else:
+            raise FileNotFoundError(f"no such file or folder: {path}")
+    return list(files)
+
+
+def _order(name: Path) -> tuple[list[list[tuple[int, str]]], int, str]:
+    found = ARCHIVE.fullmatch(name.name)
+    stem, part = (found["stem"], int(found["part"] or 0)) if found else (name.name, 0)
+    pieces = [re.findall(r"(\d*)(\D*)", text) for text in (*name.parent.parts, stem)]
+    return [[(int(digits or 0), text) for digits, text in piece] for piece in pieces], part, str(name)
+
+
+class _Finder:
+    """A query made ready: what must stand in the raw bytes, which fields are decoded, what the time must be."""
+
+    def __init__(self, match: Match, start_ns: int | None, end_ns: int | None) -> None:
+        self._match = match
+        self._start, self._end = start_ns, end_ns
+        self._timed = start_ns is not None or end_ns is not None
+        self._clock = Clock()
+        needle = _needle(match.expression)
+        self._scanner: Any = line_scanner(needle) if needle else None
+        wanted = (*match.fields, *(TIMES if self._timed else ()))
+        shape = TypedDict("shape", dict.fromkeys(wanted, Any), total=False)  # type: ignore[misc]  # known at run time
+        self._decoder: msgspec.json.Decoder[Any] | None = msgspec.json.Decoder(shape) if wanted else None
+
+    def lines(self, file: Path, warn: Callable[[str], None]) -> Iterator[bytes]:
+        """The lines of one file that match."""
+        for chunk in _chunks(_pieces(file, warn)):
+            found = chunk.split(b"\n") if self._scanner is None else self._candidates(chunk)
+            records = self._records([line for line in found if line])
+            selected = self._match.select(_batch(records))
+            yield from [r.line for r in (self._in_time(selected) if self._timed else selected)]
+
+    def _candidates(self, chunk: bytes) -> Iterator[bytes]:
+        place = 0
+        while place < len(chunk) and (hit := self._scanner.search(chunk, place)):
+            start = chunk.rfind(b"\n", 0, hit.start()) + 1
+            end = chunk.find(b"\n", hit.end())
+            end = len(chunk) if end < 0 else end
+            yield chunk[start:end]
+            place = end + 1
+
+    def _records(self, lines: list[bytes]) -> list[Record]:
+        if self._decoder is None:
+            return [Record(line) for line in lines]
+        try:
+            fields = self._decoder.decode_lines(b"\n".join(lines))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            fields = []
+        if len(fields) != len(lines):  # one of them is not one JSON object
+            fields = [fields_of(line, self._decoder.decode) for line in lines]
+        return [Record(line, parsed=found) for line, found in zip(lines, fields, strict=True)]
+
+    def _in_time(self, records: list[Record]) -> list[Record]:
+        first, end = self._start or 0, self._end or 1 << 63
+        values = [next((v for name in TIMES if (v := r.fields.get(name)) is not None), None) for r in records]
+        times = self._clock.read_all(values)
+        return [r for r, ns in zip(records, times, strict=True) if ns is not None and first <= ns < end]
+
+
+def _batch(records: list[Record]) -> Batch:
+    return Batch(records, "", "", {}, Ack(None, 0, ()), 0, {})
+
+
+def _loads(line: bytes, decode: Callable[[bytes], Any] = _decode) -> Fields | None:
+    """The line's fields; None when it is no JSON object."""
+    try:
+        return dict(decode(line))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:  # more lenient: lone surrogates, NaN, bytes that are not UTF-8, a byte order mark
+        fields = json.loads(line.decode("utf-8-sig", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def fields_of(line: bytes, decode: Callable[[bytes], Any] = _decode) -> Fields:
+    """The fields of a stored line; what is no JSON object is text: `{"message": …}`."""
+    fields = _loads(line, decode)
+    return {"message": line.decode("utf-8-sig", "replace")} if fields is None else fields
+
+
+def _needle(node: Node) -> str | None:
+    """A pattern that the raw line of every record selected by the node contains; None where there is none."""
+    match node:
+        case And(parts):
+            return max(filter(None, map(_needle, parts)), key=len, default=None)
+        case Or(parts):
+            needles = [_needle(part) for part in parts]
+            return "|".join(map(str, needles)) if all(needles) else None
+        case Line(op) if op in ("|=", "|~"):
+            ready = line_scanner(node.pattern)
+            return node.pattern if ready is not None and not ready.search(b"") else None
+        case Field(_, "=", value):
+            return _stored(value)
+        case Field(_, "=~", value) if re.fullmatch(r"[\w -]+(\|[\w -]+)*", value, re.ASCII):
+            needles = list(map(_stored, value.split("|")))
+            return "|".join(map(str, needles)) if all(needles) else None
+    return None
+
+
+def _stored(value: str) -> str | None:
+    r"""How a value stands in raw JSON: itself, or with letters escaped as `\u00XX`, which hardly anybody does."""
+    if not re.fullmatch(r"(?![\[{])[ !#-.0-\[\]-~]+", value) or re.fullmatch(r"[-+.\deE]*[.eE][-+.\deE]*", value):
+        return None  # JSON may write these in another way
+    return rf"{re2.escape(value)}|\\u00"
+
+
+def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines, many at once; a JSON line that was never finished is left out."""
+    rest: list[bytes] = []
+    for piece in pieces:
+        cut = piece.rfind(b"\n") + 1
+        if cut:
+            yield b"".join([*rest, piece[:cut]])
+            rest = [piece[cut:]]
+        else:
+            rest.append(piece)
+    last = b"".join(rest)
+    if last and not (last.lstrip().startswith(b"{") and _loads(last) is None):
+        yield last
+
+
+def _pieces(path: Path, warn: Callable[[str], None]) -> Iterator[bytes]:
+    """The file's content, decompressed, piece by piece."""
+    with open(path, "rb") as file:
+        first = file.read(_READ)
+        if first.startswith(_ZSTD) or _SKIPPABLE.match(first):
+            yield from _zstd(first, file, path, warn)
+        elif first.startswith(_GZIP):
+            yield from _gzip(first, file, path, warn)
+        else:
+            while first:
+                yield first
+                first = file.read(_READ)
+
+
+def _gzip(data: bytes, file: BinaryIO, path: Path, warn: Callable[[str], None]) -> Iterator[bytes]:
+    member = zlib.decompressobj(31)
+    whole = False
+    try:
+        while data:
+            yield member.decompress(data, _READ)
+            if whole := member.eof:
+                data = member.unused_data.lstrip(b"\0") or file.read(_READ)
+                member = zlib.decompressobj(31)
+            else:
+                data = member.unconsumed_tail or file.read(_READ)
+        if not whole:
+            yield member.flush()
+            whole = member.eof
+        damage = "" if whole else "ends before it should"
+    except zlib.error as error:
+        damage = str(error)
+    if damage:
+        warn(f"{path}: {damage}; what stands before was searched")
+
+
+def _zstd(data: bytes, file: BinaryIO, path: Path, warn: Callable[[str], None]) -> Iterator[bytes]:
+    start = 0
+    while True:
+        end = _frame_end(data, start)
+        if end is None and (more := file.read(max(_READ, len(data)))):
+            data, start = data[start:] + more, 0
+            continue
+        frame = data[start:end]
+        if not frame:
+            return
+        start = end or len(data)
+        if _SKIPPABLE.match(frame):
+            continue
+        out = cramjam.Buffer()
+        try:
+            cramjam.zstd.decompress_into(frame, out)
+            yield bytes(out)
+        except cramjam.DecompressionError as error:
+            yield bytes(out)  # as far as it went
+            warn(f"{path}: {error}; what stands before was searched")
+            return
+
+
+def _frame_end(data: bytes, start: int) -> int | None:
+    """Where the zstd frame (RFC 8878) ends that begins here; None where the data ends before, or is none."""
+    if _SKIPPABLE.match(data, start):
+        end = start + 8 + int.from_bytes(data[start + 4 : start + 8], "little")
+        return end if end <= len(data) else None
+    if len(data) < start + 5 or not data.startswith(_ZSTD, start):
+        return None
+    flags = data[start + 4]
+    single = flags >> 5 & 1
+    place = start + 5 + (not single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
+    last = 0
+    while not last:
+        if place + 3 > len(data):
+            return None
+        header = int.from_bytes(data[place : place + 3], "little")
+        last, kind = header & 1, header >> 1 & 3
+        place += 3 + (1 if kind == 1 else header >> 3)
+    place += 4 * (flags >> 2 & 1)
+    return place if place <= len(data) else None

@@ -1,0 +1,231 @@
+"""The formats of log lines: one function each, from lines to what they say (None: not of this format)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+import re2
+
+from ..pipeline.options import Regex
+from ..pipeline.record import Fields
+
+Reader: TypeAlias = Callable[[Sequence[bytes]], list[Fields | None]]
+"""A format. Each line's result depends on that line alone, and no line makes it raise."""
+
+_ALIASES = {"WARN": "warning", "FATAL": "critical"}
+_LEVELS = {
+    name: _ALIASES.get(name, name.lower())
+    for name in ("TRACE", "DEBUG", "INFO", "NOTICE", "SUCCESS", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL")
+}
+_TIME = r"\d{4}-\d\d-\d\d[T ][\d:.,+Z-]++"
+
+# Each pattern reads one line between NULs and matches any line, so that one `findall` gives one row a line.
+# All repeats are possessive: no input makes them go back over a line.
+_TIMED = re.compile(
+    rf"\0(?:({_TIME})(?: -)?+ ++\[?+([A-Z]++)\]?+(?: -)?+ ++"
+    r"(?:([A-Za-z_<][\w.<>/$-]*+)(?:: ?+(?=[\s\0]|(?<= ))| - )|([A-Za-z_]\w*+(?:\.\w++)++) )?([^\0]*+)|[^\0]*+)"
+)
+_DASHED = re.compile(rf"\0(?:({_TIME}) - ([^\s\0]++) - ([A-Z]++) - ([^\0]*+)|[^\0]*+)")
+_BARE = re.compile(r"\0(?:([A-Z]++):([^\s:\0]++):([^\0]*+)|[^\0]*+)")
+_PREFIXED = re.compile(rf"\0(?:({_TIME}) ++\[?+([A-Z]++)\]?+ ++(\{{[^\0]*+)|[^\0]*+)")
+_PAIR = re.compile(
+    r'([^\s="]++)(=?+)(?:(?<==)"((?:[^"\\]|\\.)*+)"|([^\s"]*+))(?!\S)|(\S++)',
+    re.DOTALL,
+)
+_STRICT_KEY = re.compile(r"[A-Za-z_@][\w.@/-]*", re.ASCII)
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_BAD_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+def level(name: str) -> str:
+    """A level in lower case, `warn` as `warning` and `fatal` as `critical`."""
+    return _ALIASES.get(name.upper(), name.lower())
+
+
+def python(lines: Sequence[bytes]) -> list[Fields | None]:
+    """Python's logging: time, level, logger and message in its usual orders, or `LEVEL:logger:message`.
+
+    After a time, a word is the logger when `:` or ` - ` follows it or when it has dots; else the message starts there.
+    """
+    known = _LEVELS.get
+    found: list[Fields | None] = [
+        None
+        if not (name := known(word))
+        else {"timestamp": time, "level": name, "logger": logger or dotted, "message": message}
+        if logger or dotted
+        else {"timestamp": time, "level": name, "message": message}
+        for time, word, logger, dotted, message in _TIMED.findall(_joined(lines))
+    ]
+    if rest := [place for place, fields in enumerate(found) if fields is None]:
+        text = _joined([lines[place] for place in rest])
+        for place, (time, logger, word, message) in zip(rest, _DASHED.findall(text), strict=True):
+            if name := known(word):
+                found[place] = {"timestamp": time, "level": name, "logger": logger, "message": message}
+        for place, (word, logger, message) in zip(rest, _BARE.findall(text), strict=True):
+            if name := known(word):
+                found[place] = {"level": name, "logger": logger, "message": message}
+    return found
+
+
+def prefixed_json(lines: Sequence[bytes]) -> list[Fields | None]:
+    """Time, level, then one JSON object: its fields, and `timestamp` and `level` from the text where it has none."""
+    found: list[Fields | None] = []
+    for time, word, text in _PREFIXED.findall(_joined(lines)):
+        name = _LEVELS.get(word)
+        fields = json_object(text) if name else None
+        found.append(None if fields is None else {"timestamp": time, "level": name, **fields})
+    return found
+
+
+def logfmt(lines: Sequence[bytes]) -> list[Fields | None]:
+    """`key=value` pairs, values in quotes with JSON's escapes or bare; a key without `=` is true."""
+    return [_pairs(line.decode("utf-8", "replace")) for line in lines]
+
+
+def groups(pattern: Regex) -> list[tuple[str, int]]:
+    """The named groups of a pattern with their numbers, in their order."""
+    # Of a bytes pattern RE2 gives the names as bytes.
+    index: dict[bytes, int] = re2.compile(pattern.text.encode()).groupindex
+    return sorted(((name.decode(), place) for name, place in index.items()), key=lambda group: group[1])
+
+
+def regex(pattern: Regex) -> Reader:
+    """The pattern's named groups are the fields, and `message` is the whole text unless a group has that name."""
+    search, places = pattern.search, groups(pattern)
+
+    def fields_of(text: bytes) -> Fields | None:
+        match = search(text)
+        if match is None:
+            return None
+        return {
+            name: value.decode("utf-8", "replace")
+            for name, place in places
+            if (value := match.group(place)) is not None
+        }
+
+    def one(line: bytes) -> Fields | None:
+        head, newline, rest = line.partition(b"\n")
+        fields = fields_of(head)
+        if fields is None:
+            # A pattern may be written for events of several lines.
+            if not newline or (fields := fields_of(line)) is None:
+                return None
+            rest = b""
+        if "level" in fields:
+            fields["level"] = level(fields["level"])
+        if "message" not in fields:
+            fields["message"] = line.decode("utf-8", "replace")
+            return fields
+        return _with_rest(fields, rest.decode("utf-8", "replace"))
+
+    return lambda lines: list(map(one, lines))
+
+
+def json_object(data: bytes | str) -> Fields | None:
+    """The fields of text that is nearly one JSON object, None for anything else.
+
+    Taken as well: a byte order mark, bytes that are not UTF-8 and lone surrogates (replaced), NaN and infinities
+    (null), and an object on the first line of an event, whose other lines then belong to `message`.
+    """
+    try:
+        fields: Fields = _decode(data)
+        return fields
+    except _BAD_JSON:
+        pass
+    text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+    text = text.lstrip("\ufeff \t\r\n")
+    if not text.startswith("{"):
+        return None
+    try:
+        loose, end = _LENIENT.raw_decode(text)
+        # The detour replaces lone surrogates, which could not be written again.
+        fields = _decode(json.dumps(loose, ensure_ascii=False).encode("utf-8", "replace"))
+    except _BAD_JSON:
+        return None
+    rest = text[end:].lstrip(" \t\r")
+    if rest.strip() and not rest.startswith("\n"):
+        return None
+    return _with_rest(fields, rest.strip("\n"))
+
+
+def _constant(_name: str) -> None:
+    return None
+
+
+_LENIENT = json.JSONDecoder(parse_constant=_constant, strict=False)
+
+
+def _joined(lines: Sequence[bytes]) -> str:
+    """The lines as text with a NUL before each; a NUL of their own becomes U+FFFD."""
+    text = b"\0".join([b"", *lines]).decode("utf-8", "replace")
+    if text.count("\0") != len(lines):
+        text = b"\0".join([b"", *[line.replace(b"\0", b"\xef\xbf\xbd") for line in lines]]).decode("utf-8", "replace")
+    if "\ufeff" in text:
+        text = text.replace("\0\ufeff", "\0")
+    if "\r" in text:
+        text = text.replace("\r\0", "\0").removesuffix("\r")
+    return text
+
+
+def _pairs(text: str) -> Fields | None:
+    fields: Fields = {}
+    for key, equals, quoted, plain, bad in _PAIR.findall(text):
+        if bad or not (equals or fields):
+            head, newline, rest = text.partition("\n")
+            found = _pairs(head) if newline else None
+            return None if found is None else _with_rest(found, rest, "msg" if "msg" in found else "message")
+        fields[key] = (_unescape(quoted) if "\\" in quoted else quoted) if quoted else plain if equals else True
+    if isinstance(word := fields.get("level"), str):
+        fields["level"] = level(word)
+    return fields or None
+
+
+def _unescape(text: str) -> str:
+    try:
+        return _decode_text(f'"{text}"')
+    except msgspec.MsgspecError:
+        return text
+
+
+def _with_rest(fields: Fields, rest: str, name: str = "message") -> Fields:
+    """The further lines of an event (a traceback) belong to its message."""
+    if rest:
+        message = fields.get(name)
+        fields[name] = f"{message}\n{rest}" if isinstance(message, str) else rest
+    return fields
+
+
+def _python_or_prefixed(lines: Sequence[bytes]) -> list[Fields | None]:
+    found = python(lines)
+    places = [place for place, fields in enumerate(found) if fields and fields["message"][:1] == "{"]
+    for place, fields in zip(places, prefixed_json([lines[place] for place in places]), strict=True):
+        found[place] = fields or found[place]
+    return found
+
+
+def _strict_logfmt(lines: Sequence[bytes]) -> list[Fields | None]:
+    # Prose may hold a pair: here all of it must be pairs, at least two, with keys that look like names.
+    found = logfmt(lines)
+    return [
+        fields
+        if fields and len(fields) > 1 and True not in fields.values() and all(map(_STRICT_KEY.fullmatch, fields))
+        else None
+        for fields in found
+    ]
+
+
+FORMATS: dict[str, Reader] = {"prefixed_json": prefixed_json, "python": python, "logfmt": logfmt}
+"""The text formats by their name in the config."""
+
+AUTO: dict[str, Reader] = {
+    "prefixed_json": prefixed_json,
+    "python": _python_or_prefixed,
+    "logfmt": _strict_logfmt,
+}
+"""The formats that `auto` tries, strict enough that a line gets the same fields whichever is tried first."""

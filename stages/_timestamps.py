@@ -1,0 +1,183 @@
+"""Reads times: ISO 8601 / RFC 3339, Unix epochs and strptime formats, each distinct second only once."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt _](\d\d:\d\d)(?::(\d\d)(?:[.,](\d++))?+)?+ ?+(Z|z|UTC|[+-]\d\d(?::?\d\d)?+)?+", re.ASCII
+)
+_LATEST = 1 << 63
+"""Times are signed 64 bit ns everywhere downstream: they end in 2262."""
+_CACHED = 4096
+
+
+class Clock:
+    """Turns what a field holds into Unix ns; the host's zone plays no part."""
+
+    def __init__(self, form: str = "auto", zone: str = "UTC") -> None:
+        """`form`: `auto`, or a strptime format to be tried first. Raises ValueError or KeyError for an unknown zone."""
+        self._form = form
+        self._zone: tzinfo = ZoneInfo(zone)
+        self._heads: dict[str, _Heads] = {}
+        self._known: dict[str, int | None] = {}
+
+    def read(self, value: Any) -> int | None:
+        """Unix time in ns, or None when this is no time between 1970 and 2262."""
+        if isinstance(value, str):
+            if value not in self._known:
+                if len(self._known) >= _CACHED:
+                    self._known.clear()
+                self._known[value] = self._parse(value)
+            return self._known[value]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _LATEST:
+            return None
+        if self._form != "auto" and isinstance(value, int) and (found := self._strptime(str(value))) is not None:
+            return found
+        # The shortest text of a float is what the line said; multiplying it would invent digits.
+        return epoch(str(value) if isinstance(value, int) or value < 1e16 else str(int(value)))
+
+    def read_all(self, values: Sequence[Any]) -> list[int | None]:
+        """`read` for each; quick for ISO 8601 where many have the same length and zone."""
+        if self._form != "auto" or not all([value.__class__ is str for value in values]):
+            return list(map(self.read, values))
+        by_width: dict[int, list[int]] = {}
+        for place, width in enumerate(map(len, values)):
+            by_width.setdefault(width, []).append(place)
+        if len(by_width) == 1:
+            return self._read_table("".join(values), values, len(values[0])) or list(map(self.read, values))
+        found: list[int | None] = [None] * len(values)
+        for width, places in by_width.items():
+            part = [values[place] for place in places]
+            times = self._read_table("".join(part), part, width) or list(map(self.read, part))
+            for place, time in zip(places, times, strict=True):
+                found[place] = time
+        return found
+
+    def _read_table(self, table: str, values: Sequence[str], width: int) -> list[int | None] | None:
+        """All of these texts of one width (`table`: joined), or None when they are not laid out alike."""
+        zone = _zone_of(values[0])
+        if zone is None:
+            return None
+        end = width - len(zone)
+        # Whole columns are looked at, each by one slice: that every row is digits, then its zone.
+        for column in range(end, width):
+            if table[column::width].strip(table[column]):
+                return None
+        digits = end - 20
+        if digits > 9 or digits < -1 or digits == 0:
+            return None
+        for column in range(20, end):
+            if not (part := table[column::width]).isdigit() or not part.isascii():
+                return None
+        if digits > 0 and table[19::width].strip(".,"):
+            return None
+        if zone not in self._heads:
+            if len(self._heads) >= 64:
+                self._heads.clear()
+            self._heads[zone] = _Heads(self, zone)
+        heads = self._heads[zone]
+        try:
+            if digits < 0:
+                return [heads[value[:19]] for value in values]
+            scale = 10 ** (9 - digits)
+            return [heads[value[:19]] + int(value[20:end]) * scale for value in values]
+        except ValueError:
+            return None
+
+    def _parse(self, text: str) -> int | None:
+        if self._form != "auto" and (found := self._strptime(text)) is not None:
+            return found
+        match = _ISO.fullmatch(text.strip())
+        return epoch(text.strip()) if match is None else self._iso(*match.groups())
+
+    def _iso(self, date: str, minute: str, second: str | None, fraction: str | None, zone: str | None) -> int | None:
+        leap = second == "60"  # RFC 3339 writes a leap second so; Unix time counts it as the second after
+        try:
+            time = datetime.fromisoformat(f"{date}T{minute}:{'59' if leap else second or '00'}")
+        except ValueError:
+            return None
+        if zone is None:
+            offset = time.replace(tzinfo=self._zone).utcoffset() or timedelta()
+        elif zone[0] in "+-":
+            hours, minutes = int(zone[1:3]), int(zone[3:].lstrip(":") or 0)
+            if hours > 23 or minutes > 59:
+                return None
+            offset = timedelta(hours=hours, minutes=minutes) * (-1 if zone[0] == "-" else 1)
+        else:
+            offset = timedelta()
+        return _in_range(_seconds(time, offset) + leap, int(((fraction or "") + "000000000")[:9]))
+
+    def _strptime(self, text: str) -> int | None:
+        try:
+            time = datetime.strptime(text, self._form)
+        except ValueError:
+            return None
+        offset = time.utcoffset() if time.tzinfo else time.replace(tzinfo=self._zone).utcoffset()
+        return _in_range(_seconds(time, offset or timedelta()), time.microsecond * 1000)
+
+
+class _Heads(dict[str, int]):
+    """Unix ns of the first 19 characters of a time in one zone; raises ValueError for what is no time."""
+
+    def __init__(self, clock: Clock, zone: str) -> None:
+        self._clock = clock
+        self._zone = zone
+
+    def __missing__(self, head: str) -> int:
+        time = self._clock.read(head + self._zone)
+        if time is None or len(head) != 19 or head[10] not in "Tt _":
+            raise ValueError(head)
+        if len(self) >= _CACHED:
+            self.clear()
+        self[head] = time
+        return time
+
+
+def epoch(text: str) -> int | None:
+    """Unix ns from a number of s, ms, us or ns since 1970 (1973 to 2262: its size tells which), None for other text."""
+    whole, _, fraction = text.partition(".")
+    if not (whole.isascii() and whole.isdigit() and 9 <= len(whole) <= 19 and whole[0] != "0"):
+        return None
+    if fraction and not (fraction.isascii() and fraction.isdigit()):
+        return None
+    digits = 9 if len(whole) <= 11 else 6 if len(whole) <= 14 else 3 if len(whole) <= 17 else 0
+    time = int(whole) * 10**digits + int((fraction + "000000000")[:digits] or 0)
+    return time if time < _LATEST else None
+
+
+def problem(form: str) -> str | None:
+    """What is wrong with a `timestamp_format`, and what would do; None when it can be used."""
+    if form == "auto":
+        return None
+    sample = datetime(2026, 11, 30, 22, 10, 59)
+    try:
+        read = datetime.strptime(sample.strftime(form).replace("%z", "+0000"), form)
+    except ValueError as error:
+        if "%z" not in form:
+            return f"{form!r} is not a strptime format ({error}): write auto or such as %d/%b/%Y:%H:%M:%S %z"
+        read = datetime.strptime(sample.strftime(form.replace("%z", "+0000")), form)
+    if "%Z" in form:
+        return f"{form!r} reads zone names, whose meaning depends on the host: use %z, or set `timezone`"
+    if (read.year, read.month, read.day) != (2026, 11, 30):
+        return f"{form!r} does not hold the whole date: it needs year, month and day, such as %Y-%m-%d %H:%M:%S"
+    return None
+
+
+def _zone_of(text: str) -> str | None:
+    match = _ISO.fullmatch(text)
+    return None if match is None else match[5] or ""
+
+
+def _seconds(time: datetime, offset: timedelta) -> int:
+    return calendar.timegm(time.timetuple()) - int(offset.total_seconds())
+
+
+def _in_range(seconds: int, ns: int) -> int | None:
+    time = seconds * 1_000_000_000 + ns
+    return time if 0 <= time < _LATEST else None

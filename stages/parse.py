@@ -1,0 +1,257 @@
+"""Finds out what a line says: its fields and its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+
+from ..pipeline.batch import Batch
+from ..pipeline.component import ANY, Stage
+from ..pipeline.options import Regex
+from ..pipeline.record import Fields, Record
+from ._formats import AUTO, FORMATS, Reader, groups, json_object, regex
+from ._timestamps import Clock, problem
+
+if TYPE_CHECKING:  # only the exporter needs it at run time
+    from prometheus_client.core import Metric
+
+_TIMES = ("timestamp", "ts", "time", "@timestamp", "asctime", "created_at", "datetime")
+_REASONS = ("not_json", "no_match", "bad_timestamp")
+_BAD_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+class Parse(Stage):
+    """Read fields and time from each line. The line itself stays as it is.
+
+    JSON fields stay as they are. In text formats `level` becomes lower case, `warn` becomes `warning` and `fatal`
+    `critical`, so that labels and matches are stable. Further lines of an event belong to its `message`.
+    A line that does not fit ships as it is with `message` as its only field, and is counted; so is a time that cannot
+    be read, and such a record gets the time of the one before it.
+    """
+
+    format: Literal["auto", "json", "logfmt", "python", "prefixed_json", "regex"] = "auto"
+    """What the lines are. `python`: the logging module's text; `prefixed_json`: time, level and a JSON object;
+    `regex`: by `pattern`; `auto`: found out for each file or topic partition, line by line where they are mixed."""
+    pattern: Regex | None = None
+    """For `regex`: an RE2 expression, searched in the line; its named groups (`(?P<level>…)`) become fields."""
+    timestamp: list[str] = msgspec.field(default_factory=lambda: list(_TIMES))
+    """Fields to take the time from: the first one that holds a time. Text formats with a time of their own call it
+    `timestamp`. Empty: take no time from the line."""
+    timestamp_format: str = "auto"
+    """`auto`: ISO 8601 / RFC 3339, or a number of s, ms, us or ns since 1970 (1973 and later, its size tells which).
+    Else a strptime format such as `%d/%b/%Y:%H:%M:%S %z`, tried before those."""
+    timezone: str = "UTC"
+    """IANA name of the zone of times that name none. When clocks go back, the first of the two equal hours counts."""
+    _failures: dict[str, int] = {}
+
+    def check(self) -> Iterable[tuple[str, str]]:
+        """`pattern` goes with `regex`, the zone exists, the format reads a whole date."""
+        if self.format == "regex" and self.pattern is None:
+            yield (
+                "pattern",
+                "format regex needs a pattern, such as (?P<level>\\w+) (?P<message>.*)",
+            )
+        if self.pattern is not None and self.format != "regex":
+            yield "pattern", f"a pattern has no effect with format {self.format}: set format: regex, or leave it out"
+        if self.pattern is not None and not groups(self.pattern):
+            yield (
+                "pattern",
+                f"no named group in {self.pattern.text!r}: name each field, such as (?P<level>\\w+)",
+            )
+        if form := problem(self.timestamp_format):
+            yield "timestamp_format", form
+        try:
+            ZoneInfo(self.timezone)
+        except (KeyError, ValueError, OSError):
+            near = get_close_matches(self.timezone, sorted(available_timezones()), 1, 0.5)
+            hint = f"did you mean {near[0]!r}?" if near else "write an IANA name such as Europe/Amsterdam"
+            yield "timezone", f"no time zone {self.timezone!r}: {hint}"
+
+    def writes(self) -> Iterable[str]:
+        """What the format says; open formats can write anything."""
+        if self.format == "python":
+            return ("timestamp", "level", "logger", "message")
+        if self.format == "regex" and self.pattern is not None:
+            return tuple(dict.fromkeys((*(name for name, _ in groups(self.pattern)), "message")))
+        return (ANY,)
+
+    def collect(self) -> Iterable[Metric]:
+        """Lines that did not fit, and times that could not be read."""
+        from prometheus_client.core import CounterMetricFamily
+
+        family = CounterMetricFamily(
+            "tailrace_parse_failures",
+            "Lines that did not fit their format, and times that could not be read.",
+            labels=("component", "reason"),
+        )
+        for reason in _REASONS:
+            family.add_metric((self.name, reason), self._failures.get(reason, 0))
+        yield family
+
+    def process(self, batch: Batch) -> Batch:
+        """Set fields, format and time of each record."""
+        if self.format == "auto":
+            self._auto(batch)
+        else:
+            rest = self._read(self.format, batch.records)
+            self._count("not_json" if self.format == "json" else "no_match", len(rest))
+        return batch
+
+    def _auto(self, batch: Batch) -> None:
+        # The format found before is only tried first; any line gets the same fields whatever that was.
+        state: dict[str, Any] = batch.state.get(self.name) or {}
+        first = state.get("format")
+        names = ["json", *AUTO]
+        if first in names:
+            names.remove(first)
+            names.insert(0, first)
+        matched: dict[str, int] = {}
+        rest: Sequence[Record] = batch.records
+        for name in names:
+            if rest:
+                before = len(rest)
+                rest = self._read(name, rest)
+                matched[name] = before - len(rest)
+        best = max(matched, key=lambda name: matched[name], default=None)
+        if best != first and best is not None and matched[best]:
+            batch.state[self.name] = {"format": best}
+        broken = sum(record.line.lstrip().startswith(b"{") for record in rest)
+        self._count("not_json", broken)
+        self._count("no_match", len(rest) - broken)
+
+    def _read(self, name: str, records: Sequence[Record]) -> list[Record]:
+        """Read the records as this format; return those that do not fit."""
+        if name == "json":
+            return self._read_json(records)
+        found = self._readers[name]([record.line for record in records])
+        rest = [record for record, fields in zip(records, found, strict=True) if fields is None]
+        if rest:
+            records = [record for record, fields in zip(records, found, strict=True) if fields is not None]
+        self._fill(records, [fields for fields in found if fields is not None], self._text_times)
+        return rest
+
+    def _read_json(self, records: Sequence[Record]) -> list[Record]:
+        lines = [record.line for record in records]
+        joined = b" ".join(lines)
+        # The quick decoder passes over what nobody wants without looking at its bytes; and an event of several lines,
+        # though JSON, would break an archive of lines: it stays text, its fields are written anew.
+        decode = self._decode if _is_utf8(joined) else _decode_all
+        single = b"\n" not in joined
+        good: list[Record] = []
+        found: list[Fields] = []
+        odd: list[Record] = []
+        for record, line in zip(records, lines, strict=True):
+            try:
+                fields = decode(line)
+            except _BAD_JSON:
+                odd.append(record)
+                continue
+            if single or b"\n" not in line:
+                good.append(record)
+                found.append(fields)
+                record.format = "json"
+            else:
+                odd.append(record)
+        self._fill(good, found, self.timestamp)
+        if not odd:
+            return odd
+        loose = [json_object(record.line) for record in odd]
+        for record in odd:
+            record.format = "text"
+        pairs = [(record, fields) for record, fields in zip(odd, loose, strict=True) if fields is not None]
+        self._fill([record for record, _ in pairs], [fields for _, fields in pairs], self.timestamp)
+        return [record for record, fields in zip(odd, loose, strict=True) if fields is None]
+
+    def _fill(self, records: Sequence[Record], found: Sequence[Fields], names: Sequence[str]) -> None:
+        """Give the records these fields, and the time that the named ones hold."""
+        if self._dotted:
+            for fields in found:
+                for name, path in self._dotted:
+                    if name not in fields and (value := _at(fields, path)) is not None:
+                        fields[name] = value
+        for record, fields in zip(records, found, strict=True):
+            if record.added:
+                fields.update(record.added)
+            record.parsed = fields
+        places: Sequence[int] = range(len(found))
+        for name in names:
+            values = [found[place].get(name) for place in places]
+            empty = values.count(None)
+            if empty == len(values):
+                continue
+            missing: list[int] = []
+            if empty:
+                missing = [place for place, value in zip(places, values, strict=True) if value is None]
+                places = [place for place, value in zip(places, values, strict=True) if value is not None]
+                values = [value for value in values if value is not None]
+            for place, time in zip(places, self._clock.read_all(values), strict=True):
+                if time is None:
+                    missing.append(place)
+                else:
+                    records[place].time_ns = time
+            if not missing:
+                return
+            places = missing
+        self._count("bad_timestamp", sum(any(found[p].get(name) is not None for name in names) for p in places))
+
+    def _count(self, reason: str, number: int) -> None:
+        if number:
+            self._failures[reason] = self._failures.get(reason, 0) + number
+
+    @cached_property
+    def _readers(self) -> dict[str, Reader]:
+        if self.format == "auto":
+            return AUTO
+        return FORMATS if self.pattern is None else {"regex": regex(self.pattern)}
+
+    @cached_property
+    def _clock(self) -> Clock:
+        return Clock(self.timestamp_format, self.timezone)
+
+    @cached_property
+    def _text_times(self) -> list[str]:
+        return list(dict.fromkeys([*self.timestamp, "timestamp"])) if self.timestamp else []
+
+    @cached_property
+    def _names(self) -> frozenset[str] | None:
+        return None if self._wanted is None or ANY in self._wanted else self._wanted.union(self.timestamp)
+
+    @cached_property
+    def _dotted(self) -> list[tuple[str, list[str]]]:
+        """Names such as `usage.input_tokens` with their steps."""
+        return [(name, name.split(".")) for name in sorted(self._names or self.timestamp) if "." in name]
+
+    @cached_property
+    def _decode(self) -> Any:
+        """Decodes one JSON object, of its fields only those that somebody wants."""
+        if self._names is None:
+            return _decode_all
+        wanted = self._names.union(name.partition(".")[0] for name in self._names)
+        kind = TypedDict("Wanted", dict.fromkeys(sorted(wanted), Any), total=False)  # type: ignore[misc]  # made at run time
+        return msgspec.json.Decoder(kind).decode
+
+
+_decode_all = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    for step in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(step)
+    return value

@@ -1,0 +1,46 @@
+"""The real servers as fixtures, started once a session; every test in this folder is marked `live`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from ..services._server import NotInstalled, Server
+from ..services.loki import Loki
+from ..services.prometheus import Prometheus
+
+S = TypeVar("S", bound=Server)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.live)
+
+
+@pytest.fixture(scope="session")
+def loki(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
+    with _started(Loki, tmp_path_factory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    with _started(Prometheus, tmp_path_factory) as server:
+        yield server
+
+
+def _started(kind: type[S], folders: pytest.TempPathFactory) -> S:
+    """A server to enter; skips the test when it is not installed, or fails it if `TAILRACE_LIVE=required`."""
+    try:
+        kind.program(kind.name)
+    except NotInstalled as missing:
+        if os.environ.get("TAILRACE_LIVE") == "required":
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+    return kind(folders.mktemp(kind.name))

@@ -1,0 +1,93 @@
+"""Getting servers into the cache: from a container image if an engine answers, else from Go modules or packages."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from ._server import Server, cache
+
+
+def install(server: type[Server]) -> None:
+    """Put the programs of a server into the cache, unless they are there. Raises `CalledProcessError`."""
+    what = f"{server.name} {server.version}"
+    if all((server.home() / program).exists() for program in server.programs):
+        print(f"{what}: is in {server.home()}", flush=True)
+        return
+    cache().mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=cache(), prefix=f"{server.name}-") as scratch:
+        made = Path(scratch, "made")
+        made.mkdir()
+        if engine_answers():
+            print(f"{what}: from its container image", flush=True)
+            from_images(server, made)
+        else:
+            print(f"{what}: no container engine answers, so it is built or unpacked", flush=True)
+            server.build(made, Path(scratch))
+        for program in server.programs:
+            subprocess.run(
+                [made / program, "--version"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        shutil.rmtree(server.home(), ignore_errors=True)
+        made.rename(server.home())
+        run(["chmod", "-R", "u+w", scratch])  # Go's module cache is read-only, and so are copies of it
+    print(f"{what}: in {server.home()} after {time.monotonic() - began:.0f} s", flush=True)
+
+
+def engine_answers() -> bool:
+    """True when `docker` is there and its engine answers."""
+    if shutil.which("docker") is None:
+        return False
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def from_images(server: type[Server], into: Path) -> None:
+    """Copy the programs out of the images; nothing is run in a container."""
+    for image, paths in server.images.items():
+        container = run(["docker", "create", image]).strip()
+        try:
+            for path in paths:
+                run(["docker", "cp", f"{container}:{path}", str(into)])
+        finally:
+            run(["docker", "rm", container])
+
+
+def go_source(module: str, version: str, scratch: Path) -> Path:
+    """A writable copy of a Go module's source."""
+    told = run(["go", "mod", "download", "-json", f"{module}@{version}"], cwd=scratch)
+    source = scratch / "source"
+    shutil.copytree(json.loads(told)["Dir"], source, copy_function=shutil.copyfile)
+    run(["chmod", "-R", "u+w", str(source)])
+    return source
+
+
+def go_build(source: Path, package: str, into: Path) -> None:
+    """Build one Go program without C, at low priority."""
+    command = ["nice", "-n", "5", "env", "CGO_ENABLED=0", "go", "build", "-mod=mod", "-trimpath", "-ldflags=-s -w"]
+    run([*command, "-o", str(into), package], cwd=source)
+
+
+def debian_package(name: str, scratch: Path) -> Path:
+    """The unpacked files of a Debian package; it is not installed."""
+    fetch = ["apt-get", "download", "-qq", name]
+    try:
+        run(fetch, cwd=scratch)
+    except subprocess.CalledProcessError:  # the lists of a new machine are empty
+        run(["apt-get", "update", "-qq"])
+        run(fetch, cwd=scratch)
+    (package,) = scratch.glob(f"{name}_*.deb")
+    run(["dpkg-deb", "-x", str(package), str(scratch / "unpacked")])
+    return scratch / "unpacked"
+
+
+def run(command: list[str], cwd: Path | None = None) -> str:
+    """Run a command and return what it prints; its complaints go to the terminal. Raises `CalledProcessError`."""
+    return subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
