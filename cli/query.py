@@ -38,7 +38,7 @@ def query(
     end: Annotated[str | None, typer.Option("--to", help="Before: 2026-11-01T09:00Z, or 15m (ago).")] = None,
     json: Annotated[
         bool | None,
-        typer.Option("--json/--raw", help="JSON lines, or lines as they are stored. [default: JSON lines in a pipe]"),
+        typer.Option("--json/--raw", help="JSON lines, or lines as they are stored (in a pipe: JSON lines)."),
     ] = None,
 ) -> None:
     """Find records in archives by LogQL and print them: readable on a terminal, as JSON lines in a pipe."""

@@ -115,6 +115,10 @@ class Document:
         return sorted(unique, key=lambda problem: (problem.line, problem.column))
 
     def _with_source(self, problem: Problem) -> Problem:
+        for node in self._hidden:
+            if len(node.text) > 2 and node.text in problem.message + problem.hint:
+                message, hint = (text.replace(node.text, "***") for text in (problem.message, problem.hint))
+                problem = msgspec.structs.replace(problem, message=message, hint=hint)
         if not 0 < problem.line <= len(self.lines):
             return problem
         line = self.lines[problem.line - 1]

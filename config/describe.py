@@ -158,7 +158,7 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, set | frozenset):
         return sorted(plain(item) for item in value)
-    if isinstance(value, str | int | float | bool | None):
+    if isinstance(value, bool | None) or type(value) in (int, float):
         return value
     return str(value)
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-import sys
-import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -289,7 +286,6 @@ class _Loader:
                 reason = "no such file" if isinstance(error, FileNotFoundError) else _told(error)
                 self._note(at, f"{path} cannot be loaded: {reason}")
                 continue
-            _let_annotations_resolve(cls)
             kind = next((kind for kind, base in _BASES.items() if issubclass(cls, base)), None)
             if kind is None:
                 self._note(at, f"{cls.__name__} in {path} is neither a Stage nor a Source nor a Sink")
@@ -369,10 +365,9 @@ def _faults(document: Document, node: Node, kind: Any, path: str) -> list[Proble
     try:
         _convert(node, kind)
         return []
-    except (msgspec.ValidationError, NotImplementedError) as error:
-        text = str(error)
     except Exception as error:  # an option type of a user's own may raise anything
-        text = _told(error)
+        text = str(error) if isinstance(error, msgspec.ValidationError) else _told(error)
+        column = getattr(error.__cause__, "column", 0)
     found: list[Problem] = []
     fit = _fitting(node, kind)
     if _is_struct(fit) and isinstance(node.value, dict):
@@ -385,7 +380,7 @@ def _faults(document: Document, node: Node, kind: Any, path: str) -> list[Proble
         found += [document.problem(node, f"{path}: the option {key!r} is missing") for key in missing]
     for inner, inner_kind, step in _parts(node, kind):
         found += _faults(document, inner, inner_kind, path + step)
-    return found or [_fault(document, node, kind, path, text)]
+    return found or [_fault(document, _narrowed(node, column), kind, path, text)]
 
 
 def _fault(document: Document, node: Node, kind: Any, path: str, text: str) -> Problem:
@@ -398,26 +393,43 @@ def _fault(document: Document, node: Node, kind: Any, path: str, text: str) -> P
         if literals and not isinstance(node.value, dict | list):
             wanted = f"one of {', '.join(map(str, literals))}"
         got = "what must not be shown" if secret else _found(node)
-        return document.problem(node, f"{path}: expected {wanted}, got {got}", _cure(node, wrong[1]))
+        return document.problem(node, f"{path}: expected {wanted}, got {got}", _cure(node, kind, wrong[1]))
     if text.startswith("Invalid enum value") and literals:
         one_of = ", ".join(map(str, literals))
         hint = did_you_mean(str(node.value), map(str, literals), "one of")
         return document.problem(node, f"{path}: expected one of {one_of}, got {_found(node)}", hint)
-    return document.problem(node, f"{path}: {text[:1].lower() + text[1:] if text.startswith('Expected') else text}")
+    text = text[:1].lower() + text[1:] if text.startswith("Expected") else text
+    return document.problem(node, f"{path}: {text}", _cure(node, kind))
 
 
-def _cure(node: Node, wanted: str) -> str:
+def _cure(node: Node, kind: Any, wanted: str = "") -> str:
+    """What would make the value right, where that can be told."""
     value = node.value
-    words = wanted.split(" | ")
-    if "bool" in words and isinstance(value, str) and value.lower() in _BOOLEANS:
+    if "bool" in wanted and isinstance(value, str) and value.lower() in _BOOLEANS:
         return f"write {_BOOLEANS[value.lower()]}"
-    if "str" in words and isinstance(value, bool | int | float):
+    if isinstance(value, bool | int | float) and _fits(node.text, kind):
         return f'quote it: "{node.text}"'
-    if "array" in words and not isinstance(value, dict | list) and value is not None:
+    if "array" in wanted and not isinstance(value, dict | list) and value is not None:
         return f"write a list: [{node.text}]"
-    if isinstance(value, str) and {"int", "float"} & {*words} and re.fullmatch(r"-?\d+(\.\d+)?", value):
+    if isinstance(value, str) and ("int" in wanted or "float" in wanted) and re.fullmatch(r"-?\d+(\.\d+)?", value):
         return f"write it without quotes: {value}"
     return ""
+
+
+def _fits(value: object, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind, dec_hook=_decode)
+    except Exception:  # whatever the reason: it does not fit
+        return False
+    return True
+
+
+def _narrowed(node: Node, column: int) -> Node:
+    """The place inside a text that a parser complained about (`column` from 1, 0 for the whole)."""
+    quotes = node.width - len(node.text)
+    if not 0 < column <= len(node.text) or node.line != node.last[0] or quotes not in (0, 2):
+        return node
+    return msgspec.structs.replace(node, column=node.column + quotes // 2 + column - 1, width=1)
 
 
 def _found(node: Node) -> str:
@@ -428,21 +440,12 @@ def _found(node: Node) -> str:
         return "a map"
     if isinstance(value, list):
         return "a list"
-    kind = {bool: "", str: "text ", int: "the number ", float: "the number "}[type(value)]
     shown = repr(value) if isinstance(value, str) else node.text
-    return f"{kind}{shown if len(shown) <= 60 else shown[:57] + '…'}"
+    shown = shown if len(shown) <= 60 else shown[:57] + "…"
+    return shown if isinstance(value, bool) else f"{'text' if isinstance(value, str) else 'the number'} {shown}"
 
 
 def _told(error: BaseException) -> str:
     """An exception in one line, with the place in the user's own file where there is one."""
     text = str(error).strip().split("\n", 1)[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _let_annotations_resolve(cls: type[Component]) -> None:
-    """Annotations kept as text (`from __future__ import annotations`) are looked up in the module by its name."""
-    functions = [value for value in vars(cls).values() if inspect.isfunction(value)]
-    if cls.__module__ not in sys.modules and functions:
-        module = types.ModuleType(cls.__module__)
-        module.__dict__.update(functions[0].__globals__)
-        sys.modules[cls.__module__] = module

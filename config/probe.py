@@ -70,7 +70,7 @@ def _exporter(config: Config) -> list[Problem]:
         with socket.create_server(address[:2], family=family):
             pass
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         return [
             config.problem("exporter.listen", f"cannot listen on {listen}: {reason}", "choose another port or host")
         ]

@@ -71,7 +71,7 @@ def did_you_mean(word: str, among: Iterable[str], label: str = "there is") -> st
     if not names:
         return ""
     everything = f"{label}: {', '.join(names)}"
-    near = get_close_matches(word, names, n=1) or get_close_matches(word.lower(), names, n=1)
+    near = get_close_matches(word.lower(), names, n=1)
     return f"did you mean {near[0]!r}? {everything}" if near else everything
 
 

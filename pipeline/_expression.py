@@ -74,7 +74,10 @@ def line_scanner(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False
     options.never_nl = True
-    return re2.compile(f"(?m:{pattern})".encode(), options)
+    try:
+        return re2.compile(f"(?m:{pattern})".encode(), options)
+    except re2.error:  # too large with the few bytes more
+        return None
 
 
 class Node:
@@ -221,7 +224,13 @@ class Or(Node):
 
     def select(self, batch: Batch) -> list[Record]:
         """Each part sees only what the ones before it left over."""
-        return _without(batch.records, And(tuple(map(Not, self.parts))).select(batch))
+        taken: list[Record] = []
+        left = batch
+        for part in self.parts:
+            found = part.select(left)
+            left = left.with_records(_without(left.records, found))
+            taken = _within(batch.records, taken + found) if taken and found else taken or found
+        return taken
 
 
 @dataclass(frozen=True)
@@ -245,3 +254,8 @@ def _without(records: list[Record], taken: list[Record]) -> list[Record]:
         return records
     ids = set(map(id, taken))
     return [r for r in records if id(r) not in ids]
+
+
+def _within(records: list[Record], taken: list[Record]) -> list[Record]:
+    ids = set(map(id, taken))
+    return [r for r in records if id(r) in ids]

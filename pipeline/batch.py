@@ -66,6 +66,8 @@ class Batch(msgspec.Struct):
     """Unix time of the read in ns: the only clock a stage may use, saved with the position before the first send."""
     state: dict[str, Any]
     """What stages carry from batch to batch of this partition, by stage name; saved with the position as JSON."""
+    size: int = 0
+    """Bytes of the lines, as the chain left them: measured once, not by everyone who asks."""
     dead: list[Dead] = []
     """Records of the chunk that a stage could not take; shared by all that `with_records` makes."""
 
@@ -81,7 +83,6 @@ class Batch(msgspec.Struct):
             return [(r.parsed or r.fields).get(field) for r in self.records]
         return [(r.parsed or r.fields).get(field, fixed) for r in self.records]
 
-    @property
-    def size(self) -> int:
+    def measure(self) -> int:
         """Bytes of the lines that ship."""
         return sum([len(r.line) for r in self.records])

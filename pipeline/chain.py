@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
+import msgspec
+
 from . import clock
 from .batch import Batch, Dead
 from .component import Stage
@@ -23,7 +25,7 @@ class Chain:
 
     def run(self, batch: Batch) -> Batch:
         """Return the batch as it ships: what is left of its records, each with its final time."""
-        size = batch.size
+        size = batch.size = batch.measure()
         for place, (stage, meter) in enumerate(zip(self.stages, self.meters, strict=True)):
             before = len(batch.records)
             dead = len(batch.dead)
@@ -31,9 +33,12 @@ class Chain:
             try:
                 batch = stage.process(batch)
             except Exception:
+                del batch.dead[dead:]
                 batch = self._one_by_one(stage, batch, withhold=place < self._protected_from)
+            if place < self._protected_from and len(batch.dead) > dead:
+                batch.dead[dead:] = [msgspec.structs.replace(one, withheld=True) for one in batch.dead[dead:]]
             meter.count_in(before, size)
-            size = batch.size
+            size = batch.size = batch.measure()
             meter.count_out(len(batch.records), size, perf_counter() - start)
             meter.dead += len(batch.dead) - dead
             if left := before - len(batch.records) - (len(batch.dead) - dead):

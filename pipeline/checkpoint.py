@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 
 import msgspec
@@ -41,6 +42,7 @@ class Checkpoint:
         self.folder = folder
         self.path = folder / "checkpoint.json"
         self._lock: IO[str] | None = None
+        self._saving = Lock()
 
     def lock(self) -> None:
         """Claim the folder, creating it when missing. Raises StateError when it is taken or not writable."""
@@ -75,6 +77,8 @@ class Checkpoint:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return {}
+        except OSError as error:
+            raise StateError(f"{self.path}: cannot be read: {error.strerror}") from None
         way_out = "move it away to read every source from its start_at again"
         try:
             version = msgspec.json.decode(data, type=dict[str, Any]).get("version")
@@ -86,9 +90,13 @@ class Checkpoint:
 
     def save(self, sources: dict[str, dict[str, Saved]]) -> None:
         """Replace the file in one step that survives a power cut: temp, fsync, rename, fsync of the folder."""
+        with self._saving:  # a save whose task was cancelled goes on in its thread
+            self._replace(msgspec.json.encode(_File(VERSION, sources)))
+
+    def _replace(self, data: bytes) -> None:
         temp = self.path.with_suffix(".tmp")
         with open(temp, "wb") as file:
-            file.write(msgspec.json.encode(_File(VERSION, sources)))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temp.replace(self.path)

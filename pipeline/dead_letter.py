@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
+from . import clock
 from .batch import Batch, Dead
 from .record import rfc3339
 
@@ -36,15 +38,18 @@ class DeadLetter:
         self.path = path
         self.written = 0
         """Letters since the start."""
+        self._writing = Lock()
 
     def write(self, batch: Batch, dead: Sequence[Dead]) -> None:
         """Append and fsync. Raises OSError, and then nothing of it was kept: try again."""
         data = b"".join(msgspec.json.encode(_letter(batch, one)) + b"\n" for one in dead)
-        with open(self.path, "ab") as file:
+        # Unbuffered: a buffer that could not be written would be written again when the file is closed.
+        with self._writing, open(self.path, "ab", buffering=0) as file:
             end = file.tell()
             try:
-                file.write(data)
-                file.flush()
+                view = memoryview(data)
+                while view:
+                    view = view[file.write(view) :]
                 os.fsync(file.fileno())
             except OSError:
                 file.truncate(end)
@@ -55,7 +60,7 @@ class DeadLetter:
 def _letter(batch: Batch, dead: Dead) -> Letter:
     record = dead.record
     letter = Letter(batch.source, batch.partition, record.offset, dead.where, dead.reason, dead.hint)
-    if record.time_ns is not None:
+    if record.time_ns is not None and 0 <= record.time_ns < clock.END:
         letter.time = rfc3339(record.time_ns)
     if not dead.withheld:
         try:

@@ -23,7 +23,7 @@ KeepDead = Callable[[Batch, list[Dead]], Awaitable[None]]
 
 
 class Delivery:
-    """Between the chain and one sink. Holds the caller of `put` while the sink has too much to do."""
+    """Between the chain and one sink. `room` holds its caller while the sink has too much to do."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Delivery:
         keep_dead: KeepDead,
         *,
         settled: Callable[[], None] = lambda: None,
-        gone: Callable[[], None] = lambda: None,
+        stop: Callable[[], None] = lambda: None,
         jitter: Callable[[float], float] = lambda most: random.uniform(0, most),
     ) -> None:
         self.sink = sink
@@ -42,9 +42,11 @@ class Delivery:
         self.held_bytes = 0
         """Bytes of lines that wait or are being sent."""
         self.held_events = 0
+        self.gone = False
+        """Nobody is left to deliver to: what is held is nobody's any more."""
         self._keep_dead = keep_dead
         self._settled = settled
-        self._gone = gone
+        self._stop = stop
         self._jitter = jitter
         self._queue: deque[tuple[Batch, int]] = deque()
         self._arrived = asyncio.Event()
@@ -53,30 +55,38 @@ class Delivery:
         self._clear.set()
         self._closing = False
 
-    async def put(self, batch: Batch, skip_before: int = 0) -> None:
-        """Queue the records that this sink takes; waits while it is full. `skip_before`: delivered before a restart."""
+    def put(self, batch: Batch, skip_before: int = 0) -> None:
+        """Queue the records that this sink takes; then wait for `room`. `skip_before`: delivered before a restart.
+
+        Does not wait itself: a record that was read is always in the books of every sink.
+        """
         owned = batch
         if skip_before and batch.records and batch.records[0].offset < skip_before:
             owned = owned.with_records([r for r in owned.records if r.offset >= skip_before])
+            owned.size = owned.measure()
             self.meter.drop("delivered_before", len(batch.records) - len(owned.records))
         if self.sink.match is not None:
             matching = self.sink.match.select(owned)
             self.meter.drop("no_match", len(owned.records) - len(matching))
             owned = owned.with_records(matching)
+            owned.size = owned.measure()
         size = owned.size
         self.meter.count_in(len(batch.records), size)
         if not owned.records:
             self._settle(batch)
             return
-        while self.held_bytes and self.held_bytes + size > self.sink.queue_bytes:
-            self._room.clear()
-            await self._room.wait()
-        if not self.held_bytes:
+        if not self.held_events:
             self.last_progress = monotonic()
         self.held_bytes += size
         self.held_events += len(owned.records)
         self._queue.append((owned, size))
         self._arrived.set()
+
+    async def room(self) -> None:
+        """Wait while more than `queue_bytes` are held, so that memory is bounded by that and one chunk a source."""
+        while self.held_bytes > self.sink.queue_bytes:
+            self._room.clear()
+            await self._room.wait()
 
     def close(self) -> None:
         """No more will be put: `run` sends what waits and returns."""
@@ -95,7 +105,8 @@ class Delivery:
                     sends.create_task(self._send(group, slots))
         except* Gone as gone:
             log.info("nobody is left to deliver to", sink=self.sink.name, reason=gone.exceptions[0])
-            self._gone()
+            self.gone = True
+            self._stop()
 
     async def _next_group(self) -> list[tuple[Batch, int]]:
         """What fills `batch_bytes`, or what came within `batch_wait`; empty when closed and empty."""
@@ -146,6 +157,7 @@ class Delivery:
         self.meter.count_out(events - dead, size, perf_counter() - start)
         self.held_bytes -= size
         self.held_events -= events
+        self.last_progress = monotonic()
         for batch in batches:
             self._settle(batch)
         self._room.set()
@@ -175,5 +187,4 @@ class Delivery:
 
     def _settle(self, batch: Batch) -> None:
         batch.ack.settle(self.sink.name)
-        self.last_progress = monotonic()
         self._settled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -36,6 +37,8 @@ def custom(path: Path) -> type[Component]:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where annotations kept as text are looked up
+    sys.modules[spec.name] = module  # where the types of its options are looked up
     spec.loader.exec_module(module)
     return _class_in(module, word)
 

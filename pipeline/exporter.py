@@ -96,7 +96,16 @@ class Exporter(Collector):
         return _verdict(self.unhealthy())
 
     def collect(self) -> Iterable[Metric]:
-        """All families, gathered at the scrape."""
+        """All families, gathered at the scrape; those of one name that several components have are one family."""
+        families: dict[str, Metric] = {}
+        for family in self._families():
+            if family.name in families:
+                families[family.name].samples += family.samples
+            else:
+                families[family.name] = family
+        return families.values()
+
+    def _families(self) -> Iterable[Metric]:
         runner = self.runner
         info = InfoMetricFamily("tailrace_build", "The version that runs.")
         info.add_metric([], {"version": self.version})
@@ -115,13 +124,14 @@ class Exporter(Collector):
             yield from component.collect()
 
     def _delivery_families(self) -> Iterable[Metric]:
-        events = GaugeMetricFamily("tailrace_in_flight_events", "Events that a sink has not taken yet.", labels=["sink"])
-        size = GaugeMetricFamily("tailrace_queue_bytes", "Bytes of lines that wait for a sink.", labels=["sink"])
-        up = GaugeMetricFamily("tailrace_sink_up", "1 while the last delivery worked.", labels=["sink"])
+        labels = ["sink"]
+        events = GaugeMetricFamily("tailrace_in_flight_events", "Events that a sink has not taken yet.", labels=labels)
+        size = GaugeMetricFamily("tailrace_queue_bytes", "Bytes of lines that wait for a sink.", labels=labels)
+        up = GaugeMetricFamily("tailrace_sink_up", "1 while the last delivery worked.", labels=labels)
         residual = GaugeMetricFamily(
             "tailrace_books_residual_events",
             "Events read that were neither delivered, dropped, dead-lettered nor are in flight: must be 0.",
-            labels=["sink"],
+            labels=labels,
         )
         for delivery in self.runner.deliveries:
             name = [delivery.sink.name]

@@ -1,19 +1,17 @@
-"""From the bytes of one partition to whole events: single lines, or log records with the tracebacks that follow them.
+"""From the bytes of one partition to whole events: single lines, or log records with the tracebacks under them.
 
-What an event is depends on the bytes from its beginning on and on nothing else: not on how much was read at once, not on
-a clock. So a restart that reads the same bytes again cuts them into the same events.
+What an event is depends on the bytes from its beginning on and on nothing else: not on how much was read at once, not
+on a clock. So a restart that reads the same bytes again cuts them into the same events.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final, Literal, Protocol
 
 import msgspec
 
-from . import _traceback
+from . import _grammar
 from .options import Regex
 
 LINE: Final = 1
@@ -74,12 +72,15 @@ class _Limit:
         self.max_bytes = max_bytes
         self.on_long = on_long
 
-    def _ship(self, out: Framed, events: list[bytes], offsets: Sequence[int]) -> None:
+    def _ship(self, out: Framed, events: list[bytes], offsets: list[int]) -> None:
         """Ship whole events; those with nothing but line breaks in them are left out, their bytes count as taken."""
         if max(map(len, events), default=0) > self.max_bytes:
             for raw, offset in zip(events, offsets, strict=True):
-                used = self._begin(out, raw, offset) if len(raw) > self.max_bytes else 0
-                self._rest(out, raw[used:], offset + used, closed=True)
+                if len(raw) > self.max_bytes:
+                    used = self._begin(out, raw, offset)
+                    self._go_on(out, raw[used:], offset + used, closed=True)
+                else:
+                    self._ship(out, [raw], [offset])
             return
         lines = [raw.rstrip(b"\r\n") for raw in events]
         if not all(lines):
@@ -89,35 +90,205 @@ class _Limit:
         out.offsets += offsets
 
     def _begin(self, out: Framed, raw: bytes, offset: int) -> int:
-        """Ship the first piece of an over-long event; its length."""
+        """Ship the first piece of an over-long event; returns its length."""
         out.long += 1
-        end = self._boundary(raw, 0)
-        out.lines.append(raw[:end])
-        out.offsets.append(offset)
-        return end
+        return self._piece(out, raw, 0, offset)
 
-    def _rest(self, out: Framed, raw: bytes, offset: int, closed: bool) -> int:
-        """Go on with an event, up to its end if that is known (`closed`); the bytes done with."""
-        if out.skip and self.on_long == "truncate":
+    def _go_on(self, out: Framed, raw: bytes, offset: int, closed: bool) -> int:
+        """Go on with an over-long event; `closed`: `raw` reaches to its end. Returns the bytes done with."""
+        if self.on_long == "truncate":
             out.cut += len(raw)
             return len(raw)
         done = 0
         while len(raw) - done > self.max_bytes:
-            end = self._boundary(raw, done)
-            out.lines.append(raw[done:end])
-            out.offsets.append(offset + done)
-            done = end
+            done = self._piece(out, raw, done, offset)
         if closed:
-            if line := raw[done:].rstrip(b"\r\n"):
-                out.lines.append(line)
-                out.offsets.append(offset + done)
+            self._ship(out, [raw[done:]], [offset + done])
             done = len(raw)
         return done
 
-    def _boundary(self, raw: bytes, start: int) -> int:
-        """Where the piece that begins at `start` ends: not inside a character, if this is UTF-8."""
+    def _piece(self, out: Framed, raw: bytes, start: int, offset: int) -> int:
+        """Ship `max_bytes` from `start` on, or up to three less, to not cut through a character; returns the end."""
         end = start + self.max_bytes
-        for cut in range(end, max(end - 4, start), -1):
-            if raw[cut] & 0xC0 != 0x80:
-                return cut
+        while end > start + 1 and end > start + self.max_bytes - 4 and raw[end] & 0xC0 == 0x80:
+            end -= 1
+        if raw[end] & 0xC0 == 0x80:  # not UTF-8
+            end = start + self.max_bytes
+        out.lines.append(raw[start:end])
+        out.offsets.append(offset + start)
         return end
+
+
+class Lines(_Limit):
+    """Each line is an event. Empty lines are none: their bytes are taken, but nothing ships (white space does ship)."""
+
+    def split(self, data: bytes, offset: int, final: bool, skip: int = 0) -> Framed:
+        """Cut at the line breaks; `\\r` before one is part of it."""
+        out = Framed([], [])
+        if skip:
+            end = data.find(b"\n")
+            closed = end >= 0 or final
+            out.taken = self._go_on(out, data[:end] if end >= 0 else data, offset, closed) + (end >= 0)
+            if not closed:
+                out.skip = skip
+                return out
+            data = data[out.taken :]
+        start = offset + out.taken
+        lines = data.split(b"\n")
+        ends = list(accumulate([len(line) + 1 for line in lines], initial=start))
+        rest, at = lines.pop(), ends[-2]
+        if final and rest:
+            lines.append(rest)
+        self._ship(out, lines, ends[: len(lines)])
+        out.taken = at - offset
+        if final:
+            out.taken += len(rest)
+        elif len(rest) > self.max_bytes:
+            used = self._begin(out, rest, at)
+            out.taken += used + self._go_on(out, rest[used:], at + used, closed=False)
+            out.skip = LINE
+        return out
+
+
+class Tracebacks(_Limit):
+    """A line that looks like the start of a log record begins an event, and every other line belongs to it.
+
+    That holds for messages of several lines, SQL, code, and the traceback under `ERROR …`. Lines that come before any
+    such line (a program without a logger, whose stderr is read) are events of their own, but a stack trace of Python,
+    Java, JavaScript, Go, Ruby or C# is one event, with its causes, groups and notes. Blank lines between events ship
+    nothing. A pattern of one's own replaces all of this: it begins an event, other lines belong to the one before.
+
+    What the bytes cannot tell:
+    - where the message ends in a bare Python traceback whose message has several lines: indented lines, and one line
+      before an indented one, belong to it, others do not. Elsewhere the frames come last, and up to 16 lines of message
+      are waited for.
+    - whether a line that looks like a record is part of a message: the message is cut there. A JSON object counts as a
+      record only if it has a key for time, level or message.
+    - whether a line printed bare after a record is part of it: it is taken as such.
+    - whether a Ruby error right under another is its cause or the next one: the next one if it is the same.
+    """
+
+    def __init__(self, max_bytes: int, on_long: Literal["split", "truncate"], start: Regex | None = None) -> None:
+        super().__init__(max_bytes, on_long)
+        self._start = start
+
+    def split(self, data: bytes, offset: int, final: bool, skip: int = 0) -> Framed:
+        """Cut before each line that begins an event; the last event is taken when the next one begins or at `final`.
+
+        A bare event over `max_bytes` is one up to the end of the line that was cut; its other lines are judged anew.
+        """
+        out = Framed([], [], skip=skip)
+        # A line that is not whole is not judged, unless there is as much of it as a judgement looks at.
+        line = data.rfind(b"\n") + 1
+        judged = final or len(data) - line >= _grammar.HEAD or (skip != 0 and line == 0)
+        body = data if judged else data[:line]
+        sure = len(body) if judged else line - 1  # no event ends before this place, unless one was found to
+        at = 0
+        while at < len(body) or out.skip:
+            if out.skip:
+                end = data.find(b"\n", at) if out.skip == LINE else self._next(body, at)
+                if end < 0 and not final:
+                    stop = len(data) if out.skip == LINE else sure
+                    at += self._go_on(out, data[at:stop], offset + at, closed=False)
+                    break
+                stop = end if end >= 0 else len(data)
+                at += self._go_on(out, data[at:stop], offset + at, closed=True) + (end >= 0)
+                out.skip = 0
+            elif self._begins(body, at):
+                at = self._records(out, body, at, sure, offset, final)
+                break
+            else:
+                at, more = self._bare(out, body, at, offset, final)
+                if not more:
+                    break
+        out.taken = at
+        return out
+
+    def _records(self, out: Framed, body: bytes, at: int, sure: int, offset: int, final: bool) -> int:
+        """Ship the records from `at` on, which begins one; returns where the last one begins that may go on."""
+        events = self._cut(body[at:])
+        held = b"" if final else events.pop()
+        offsets = list(accumulate([len(raw) + 1 for raw in events], initial=offset + at))
+        at = len(body) if final else offsets[-1] - offset
+        del offsets[-1]
+        self._ship(out, events, offsets)
+        if sure - at > self.max_bytes:
+            held = held[: sure - at]
+            used = self._begin(out, held, offset + at)
+            at += used + self._go_on(out, held[used:], offset + at + used, closed=False)
+            out.skip = EVENT
+        return at
+
+    def _bare(self, out: Framed, body: bytes, at: int, offset: int, final: bool) -> tuple[int, bool]:
+        """Ship the lines and traces from `at` up to the next record; returns where it stopped and if it can go on."""
+        end = self._next(body, at)
+        closed = end >= 0 or final
+        lines = body[at : end if end >= 0 else len(body)].split(b"\n")
+        if end < 0 and not lines[-1]:
+            lines.pop()
+        broken = not closed and not body.endswith(b"\n")
+        starts = list(accumulate([len(line) + 1 for line in lines], initial=offset + at))
+        events: list[bytes] = []
+        offsets: list[int] = []
+        place = 0
+        for head in [] if self._start else _grammar.heads(lines):
+            if head < place:
+                continue
+            events += lines[place:head]
+            offsets += starts[place:head]
+            place, known = _grammar.trace_end(lines, head)
+            raw = b"\n".join(lines[head:place])
+            if len(raw) > self.max_bytes:
+                self._ship(out, events, offsets)
+                out.skip = LINE
+                return starts[head] - offset + self._begin(out, raw, starts[head]), True
+            if not closed and (not known or (broken and place == len(lines))):
+                self._ship(out, events, offsets)
+                return starts[head] - offset, False
+            events.append(raw)
+            offsets.append(starts[head])
+        held = lines.pop() if broken else b""
+        self._ship(out, events + lines[place:], offsets + starts[place : len(lines)])
+        if len(held) > self.max_bytes:
+            out.skip = LINE
+            return starts[len(lines)] - offset + self._begin(out, held, starts[len(lines)]), True
+        stop = end + 1 if end >= 0 else starts[len(lines)] - offset if broken else len(body)
+        return stop, end >= 0
+
+    def _begins(self, body: bytes, at: int) -> bool:
+        """Whether the line at this place begins an event."""
+        if self._start is None:
+            return _grammar.record(body, at) is not None
+        end = body.find(b"\n", at)
+        return self._found(body[at : end if end >= 0 else len(body)])
+
+    def _next(self, body: bytes, at: int) -> int:
+        """Place of the next line break before a line that begins an event, or -1."""
+        if self._start is None:
+            found = _grammar.next_record.search(body, at)
+            return found.start() if found else -1
+        while (at := body.find(b"\n", at)) >= 0 and at + 1 < len(body):
+            if self._begins(body, at + 1):
+                return at
+            at += 1
+        return -1
+
+    def _cut(self, body: bytes) -> list[bytes]:
+        """Cut at the line breaks before the lines that begin an event; `body` begins with one."""
+        if self._start is not None:
+            lines = body.split(b"\n")
+            whole = len(lines) - (not lines[-1])
+            places = [place for place, line in enumerate(lines[:whole]) if self._found(line)]
+            return [b"\n".join(lines[a:b]) for a, b in pairwise([*places, len(lines)])]
+        events = _grammar.next_record.split(body)
+        if _grammar.two_line_head(events[0]) or _grammar.has_two_line_heads(body):
+            for place in range(len(events) - 2, -1, -1):
+                head, body = events[place], events[place + 1]
+                # The first cut of an over-long event must not fall between the two: the body would look like a record.
+                short = len(head) + 4 < self.max_bytes
+                if short and _grammar.two_line_head(head) and _grammar.two_line_body(body):
+                    events[place : place + 2] = [head + b"\n" + body]
+        return events
+
+    def _found(self, line: bytes) -> bool:
+        return self._start is not None and self._start.search(line[: _grammar.HEAD]) is not None

@@ -166,11 +166,14 @@ class _Parser:
         return _joined(And, parts)
 
     def _line(self, op: str) -> Node:
+        first = self._next
         values = [self._string(regex=op.endswith("~"))]
         while self._next.text.lower() == "or" and self.tokens[self.place + 1].kind == "string":
             self.place += 1
             values.append(self._string(regex=op.endswith("~")))
-        return Line(op, tuple(values))
+        line = Line(op, tuple(values))
+        self._compiles(line.pattern, first)  # each may be small enough, and all together not
+        return line
 
     def _filters(self) -> Node:
         """`and` binds tighter than `or`; a comma or nothing takes all that follows, as in Loki."""
@@ -233,11 +236,14 @@ class _Parser:
         except UnicodeDecodeError:
             self._fail("UTF-8", token)
         if regex:
-            try:
-                Regex(text)
-            except ValueError as error:
-                raise MatchError(f"{error} at column {token.start + 1}", token.start + 1) from None
+            self._compiles(text, token)
         return text
+
+    def _compiles(self, pattern: str, token: _Token) -> None:
+        try:
+            Regex(pattern)
+        except ValueError as error:
+            raise MatchError(f"{error} at column {token.start + 1}", token.start + 1) from None
 
     def _unescape(self, found: re.Match[bytes]) -> bytes:
         short, byte, octal, *points, wrong = found.groups()

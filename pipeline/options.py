@@ -68,6 +68,8 @@ class Secret:
                 text = Path(where).read_text().strip()
             except OSError as error:
                 raise ValueError(f"cannot read {where}: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise ValueError(f"{where} is not text in UTF-8") from None
             if not text:
                 raise ValueError(f"{where} is empty")
             return cls(text, f"file {where}")
@@ -137,8 +139,9 @@ class Regex:
             raise ValueError(f"not a regular expression (RE2): {detail}") from None
         self.search: Callable[[bytes], Any] = compiled.search
         """Takes bytes, gives a match object or None."""
-        self.groups: tuple[str, ...] = tuple(sorted(compiled.groupindex, key=compiled.groupindex.get))
-        """Names of the named groups, in their order."""
+        places = {name.decode(): place for name, place in compiled.groupindex.items()}
+        self.groups: dict[str, int] = dict(sorted(places.items(), key=lambda group: group[1]))
+        """The named groups and their numbers, in their order."""
 
     @classmethod
     def decode(cls, value: object) -> Regex:

@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from .record import Record
 
 CHECKPOINT_SECONDS = 1.0
 """How often positions that moved are saved."""
+DEAD_LETTER = "dead letter"
+"""As debtor of a chunk beside the sinks, whose names have no space."""
 GC_TURNS = 60
 """A full garbage collection every so many checkpoints."""
 
@@ -61,7 +63,7 @@ class Runner:
         self.checkpoint = Checkpoint(state)
         self.dead_letter = DeadLetter(state / "dead_letter.jsonl")
         self.deliveries = [
-            Delivery(sink, self._keep_dead, settled=self._note_settled, gone=self.stop) for sink in sinks.values()
+            Delivery(sink, self._keep_dead, settled=self._note_settled, stop=self.stop) for sink in sinks.values()
         ]
         self.meters = {name: Meter("source", name) for name in sources}
         self.saved_at = time.monotonic()
@@ -77,20 +79,20 @@ class Runner:
     async def run(self, *, once: bool = False) -> int:
         """Ship. Returns the exit code: 0, or 1 when the drain limit or a second signal left records for the next run.
 
+        A sink whose reader went away (`| head`) ends the run as well, and well: 0.
+
         Raises:
             StateError: the state folder is taken, not writable, or not readable.
         """
         self.checkpoint.lock()
         try:
             self._restore(self.checkpoint.load())
-            for sink in self.sinks.values():
-                await sink.open()
-            try:
+            async with AsyncExitStack() as opened:
+                for sink in self.sinks.values():
+                    await sink.open()
+                    opened.push_async_callback(sink.close)
                 with self._signals():
                     return await self._ship(once)
-            finally:
-                for sink in self.sinks.values():
-                    await sink.close()
         finally:
             self.checkpoint.unlock()
 
@@ -126,11 +128,11 @@ class Runner:
                     task.cancel()
         finally:
             await self._save()
-        left = sum(delivery.held_events for delivery in self.deliveries)
+        left = sum(delivery.held_events for delivery in self.deliveries if not delivery.gone)
         if left:
             log.warning("stopped with undelivered records; they are read again at the next start", records=left)
             return 1
-        log.info("stopped, all delivered")
+        log.info("stopped" if any(delivery.gone for delivery in self.deliveries) else "stopped, all delivered")
         return 0
 
     async def _read(self, name: str, once: bool) -> None:
@@ -165,9 +167,16 @@ class Runner:
         self.meters[name].count_out(len(batch.records), batch.size, time.perf_counter() - start)
         ack.state = msgspec.json.encode(partition.state)
         if batch.dead:
-            await self._keep_dead(batch, batch.dead)
+            ack.owed.add(DEAD_LETTER)
+        # No await up to here: whenever the books are looked at, or the reading is cancelled, they are closed.
         for delivery in self.deliveries:
-            await delivery.put(batch, partition.skip.get(delivery.sink.name, 0))
+            delivery.put(batch, partition.skip.get(delivery.sink.name, 0))
+        if batch.dead:
+            await self._keep_dead(batch, batch.dead)
+            ack.settle(DEAD_LETTER)
+            self._note_settled()
+        for delivery in self.deliveries:
+            await delivery.room()
         # Gives the sinks their turn: a source that never waits would starve them.
         await asyncio.sleep(0)
 
@@ -224,9 +233,11 @@ class Runner:
             return
         self.saved_at = time.monotonic()
         for name, gone in self._forgotten.items():
-            for key in [key for key in gone if not self._partitions[name][key].ledger.in_flight]:
-                gone.discard(key)
-                del self._partitions[name][key]
+            for key in list(gone):
+                known = self._partitions[name].get(key)
+                if known is None or not known.ledger.in_flight:
+                    gone.discard(key)
+                    self._partitions[name].pop(key, None)
         for name, source in self.sources.items():
             await source.commit({key: one.position for key, one in positions[name].items()})
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypedDict
+from typing import Any, BinaryIO, Literal, NamedTuple, TypedDict
 
 import cramjam
 import msgspec
@@ -27,6 +27,8 @@ ARCHIVE = re.compile(r"(?P<stem>.+?)(?:\.(?P<part>\d+))?\.(?:jsonl|ndjson|json|l
 """Names of the files that are read in a folder; `part` counts the rotated ones."""
 
 _READ = 1 << 20
+_MANY = 400
+_ESCAPED = re2.compile(rb"\\u00[2-7]").search
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
@@ -97,7 +99,8 @@ class _Finder:
         self._timed = start_ns is not None or end_ns is not None
         self._clock = Clock()
         needle = _needle(match.expression)
-        self._scanner: Any = line_scanner(needle) if needle else None
+        self._scanner: Any = line_scanner(needle.pattern) if needle else None
+        self._escapable = needle is not None and needle.escapable
         wanted = (*match.fields, *(TIMES if self._timed else ()))
         shape = TypedDict("shape", dict.fromkeys(wanted, Any), total=False)  # type: ignore[misc]  # known at run time
         self._decoder: msgspec.json.Decoder[Any] | None = msgspec.json.Decoder(shape) if wanted else None
@@ -105,19 +108,25 @@ class _Finder:
     def lines(self, file: Path, warn: Callable[[str], None]) -> Iterator[bytes]:
         """The lines of one file that match."""
         for chunk in _chunks(_pieces(file, warn)):
-            found = chunk.split(b"\n") if self._scanner is None else self._candidates(chunk)
-            records = self._records([line for line in found if line])
+            records = self._records([line for line in self._candidates(chunk) if line])
             selected = self._match.select(_batch(records))
             yield from [r.line for r in (self._in_time(selected) if self._timed else selected)]
 
-    def _candidates(self, chunk: bytes) -> Iterator[bytes]:
+    def _candidates(self, chunk: bytes) -> list[bytes]:
+        """The lines that may match, or all."""
+        if self._scanner is None or (self._escapable and _ESCAPED(chunk)):
+            return chunk.split(b"\n")
+        found: list[bytes] = []
         place = 0
         while place < len(chunk) and (hit := self._scanner.search(chunk, place)):
+            if len(found) == _MANY:  # to look at each is faster than to jump from hit to hit
+                return chunk.split(b"\n")
             start = chunk.rfind(b"\n", 0, hit.start()) + 1
             end = chunk.find(b"\n", hit.end())
             end = len(chunk) if end < 0 else end
-            yield chunk[start:end]
+            found.append(chunk[start:end])
             place = end + 1
+        return found
 
     def _records(self, lines: list[bytes]) -> list[Record]:
         if self._decoder is None:
@@ -160,30 +169,41 @@ def fields_of(line: bytes, decode: Callable[[bytes], Any] = _decode) -> Fields:
     return {"message": line.decode("utf-8-sig", "replace")} if fields is None else fields
 
 
-def _needle(node: Node) -> str | None:
-    """A pattern that the raw line of every record selected by the node contains; None where there is none."""
+class _Needle(NamedTuple):
+    """A pattern that the raw line of every selected record contains."""
+
+    pattern: str
+    escapable: bool
+    r"""JSON may also write its letters as `\u0061`, which hardly anybody does."""
+
+
+def _needle(node: Node) -> _Needle | None:
     match node:
         case And(parts):
-            return max(filter(None, map(_needle, parts)), key=len, default=None)
+            return max(filter(None, map(_needle, parts)), key=lambda needle: len(needle.pattern), default=None)
         case Or(parts):
-            needles = [_needle(part) for part in parts]
-            return "|".join(map(str, needles)) if all(needles) else None
+            return _either([_needle(part) for part in parts])
         case Line(op) if op in ("|=", "|~"):
             ready = line_scanner(node.pattern)
-            return node.pattern if ready is not None and not ready.search(b"") else None
+            return _Needle(node.pattern, False) if ready is not None and not ready.search(b"") else None
         case Field(_, "=", value):
             return _stored(value)
         case Field(_, "=~", value) if re.fullmatch(r"[\w -]+(\|[\w -]+)*", value, re.ASCII):
-            needles = list(map(_stored, value.split("|")))
-            return "|".join(map(str, needles)) if all(needles) else None
+            return _either([_stored(word) for word in value.split("|")])
     return None
 
 
-def _stored(value: str) -> str | None:
-    r"""How a value stands in raw JSON: itself, or with letters escaped as `\u00XX`, which hardly anybody does."""
+def _either(needles: list[_Needle | None]) -> _Needle | None:
+    all_of_them = [needle for needle in needles if needle]
+    if len(all_of_them) < len(needles):
+        return None
+    return _Needle("|".join(n.pattern for n in all_of_them), any(n.escapable for n in all_of_them))
+
+
+def _stored(value: str) -> _Needle | None:
     if not re.fullmatch(r"(?![\[{])[ !#-.0-\[\]-~]+", value) or re.fullmatch(r"[-+.\deE]*[.eE][-+.\deE]*", value):
         return None  # JSON may write these in another way
-    return rf"{re2.escape(value)}|\\u00"
+    return _Needle(re2.escape(value), True)
 
 
 def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
-import re2
 
 from ..pipeline.options import Regex
 from ..pipeline.record import Fields
@@ -85,19 +84,12 @@ def prefixed_json(lines: Sequence[bytes]) -> list[Fields | None]:
 
 def logfmt(lines: Sequence[bytes]) -> list[Fields | None]:
     """`key=value` pairs, values in quotes with JSON's escapes or bare; a key without `=` is true."""
-    return [_pairs(line.decode("utf-8", "replace")) for line in lines]
-
-
-def groups(pattern: Regex) -> list[tuple[str, int]]:
-    """The named groups of a pattern with their numbers, in their order."""
-    # Of a bytes pattern RE2 gives the names as bytes.
-    index: dict[bytes, int] = re2.compile(pattern.text.encode()).groupindex
-    return sorted(((name.decode(), place) for name, place in index.items()), key=lambda group: group[1])
+    return [_event(line.decode("utf-8", "replace")) for line in lines]
 
 
 def regex(pattern: Regex) -> Reader:
     """The pattern's named groups are the fields, and `message` is the whole text unless a group has that name."""
-    search, places = pattern.search, groups(pattern)
+    search, places = pattern.search, list(pattern.groups.items())
 
     def fields_of(text: bytes) -> Fields | None:
         match = search(text)
@@ -173,13 +165,20 @@ def _joined(lines: Sequence[bytes]) -> str:
     return text
 
 
+def _event(text: str) -> Fields | None:
+    head, newline, rest = text.partition("\n")
+    fields = _pairs(head)
+    if fields is None:
+        # The line break may stand inside quotes.
+        return _pairs(text) if newline else None
+    return _with_rest(fields, rest, "msg" if "msg" in fields else "message")
+
+
 def _pairs(text: str) -> Fields | None:
     fields: Fields = {}
     for key, equals, quoted, plain, bad in _PAIR.findall(text):
         if bad or not (equals or fields):
-            head, newline, rest = text.partition("\n")
-            found = _pairs(head) if newline else None
-            return None if found is None else _with_rest(found, rest, "msg" if "msg" in found else "message")
+            return None
         fields[key] = (_unescape(quoted) if "\\" in quoted else quoted) if quoted else plain if equals else True
     if isinstance(word := fields.get("level"), str):
         fields["level"] = level(word)

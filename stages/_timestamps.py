@@ -6,6 +6,7 @@ import calendar
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,8 @@ _ISO = re.compile(
 _LATEST = 1 << 63
 """Times are signed 64 bit ns everywhere downstream: they end in 2262."""
 _CACHED = 4096
+_LONGEST = 64
+"""Characters of a time at most: what a hostile line sends is not kept in memory."""
 
 
 class Clock:
@@ -30,6 +33,8 @@ class Clock:
     def read(self, value: Any) -> int | None:
         """Unix time in ns, or None when this is no time between 1970 and 2262."""
         if isinstance(value, str):
+            if len(value) > _LONGEST:
+                return None
             if value not in self._known:
                 if len(self._known) >= _CACHED:
                     self._known.clear()
@@ -40,22 +45,21 @@ class Clock:
         if self._form != "auto" and isinstance(value, int) and (found := self._strptime(str(value))) is not None:
             return found
         # The shortest text of a float is what the line said; multiplying it would invent digits.
-        return epoch(str(value) if isinstance(value, int) or value < 1e16 else str(int(value)))
+        return epoch(str(value) if isinstance(value, int) else f"{Decimal(repr(value)):f}")
 
     def read_all(self, values: Sequence[Any]) -> list[int | None]:
         """`read` for each; quick for ISO 8601 where many have the same length and zone."""
-        if self._form != "auto" or not all([value.__class__ is str for value in values]):
+        if self._form != "auto" or set(map(type, values)) != {str}:
             return list(map(self.read, values))
-        by_width: dict[int, list[int]] = {}
-        for place, width in enumerate(map(len, values)):
-            by_width.setdefault(width, []).append(place)
-        if len(by_width) == 1:
-            return self._read_table("".join(values), values, len(values[0])) or list(map(self.read, values))
+        widths = set(map(len, values))
+        if len(widths) == 1:
+            return self._read_table("".join(values), values, widths.pop()) or list(map(self.read, values))
+        if len(widths) > 12:
+            return list(map(self.read, values))
         found: list[int | None] = [None] * len(values)
-        for width, places in by_width.items():
-            part = [values[place] for place in places]
-            times = self._read_table("".join(part), part, width) or list(map(self.read, part))
-            for place, time in zip(places, times, strict=True):
+        for width in widths:
+            places = [place for place, value in enumerate(values) if len(value) == width]
+            for place, time in zip(places, self.read_all([values[place] for place in places]), strict=True):
                 found[place] = time
         return found
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -54,22 +56,35 @@ class Trace(msgspec.Struct):
 
     @property
     def fingerprint(self) -> str:
-        """12 hex digits that stay the same for the same fault: line numbers, messages and install folders do not count."""
-        return hashlib.sha256("\n".join((self.language, *self._facts(self.raised))).encode()).hexdigest()[:12]
+        """12 hex digits, the same for the same fault: line numbers, messages and install folders do not count."""
+        # Each fact once: how deep a recursion went does not matter either.
+        facts = dict.fromkeys((self.language, *self._facts(self.raised)))
+        return hashlib.sha256("\n".join(facts).encode("utf-8", "replace")).hexdigest()[:12]
 
     def _facts(self, raised: Raised) -> Iterator[str]:
         yield raised.type
         for frame in [f for f in raised.frames if self._is_own(f)] or raised.frames[:1]:
-            # The last two parts name a file well enough and do not know where it is installed.
-            file = "/".join(re.split(r"[/\\]", frame.file)[-2:])
-            yield _DIGITS.sub("0", f"{file}:{frame.function}")
+            yield _place(frame.file, frame.function)
         # Tasks fail in any order, and as often as there were tasks.
         yield from sorted({"\n".join(self._facts(child)) for child in raised.children})
 
     def _is_own(self, frame: Frame) -> bool:
-        return not _FOREIGN[self.language].search(f"{frame.file}\n{frame.function}")
+        return _is_own(self.language, frame.file, frame.function)
 
 
+@lru_cache(maxsize=4096)
+def _is_own(language: str, file: str, function: str) -> bool:
+    return not _FOREIGN[language].search(f"{file}\n{function}")
+
+
+@lru_cache(maxsize=4096)
+def _place(file: str, function: str) -> str:
+    # The last two parts name a file well enough and do not know where it is installed.
+    short = "/".join(re.split(r"[/\\]", file)[-2:])
+    return _DIGITS.sub("0", f"{short}:{function}")
+
+
+_LINE_CHARS = 1000  # no frame is longer, and no input may keep the patterns busy
 _DIGITS = re.compile(r"\d+")
 _FOREIGN: Final = {
     "python": re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python\d|\\Python\d+\\Lib\\|^<frozen "),
@@ -78,7 +93,9 @@ _FOREIGN: Final = {
         r"org\.apache|org\.hibernate|org\.eclipse|org\.junit|io\.netty|io\.grpc|reactor|com\.fasterxml|com\.google)\."
     ),
     "javascript": re.compile(r"[/\\]node_modules[/\\]|^(?:node:|internal/|native\n|index \d|<anonymous>|webpack/|$)"),
-    "go": re.compile(r"^/usr/(?:local|lib)/go\b|/go/src/|/libexec/src/|/pkg/mod/|/vendor/|\n(?:runtime|testing|panic)\b"),
+    "go": re.compile(
+        r"^/usr/(?:local|lib)/go\b|/go/src/|/libexec/src/|/pkg/mod/|/vendor/|\n(?:runtime|testing|panic)\b"
+    ),
     "ruby": re.compile(r"/gems/|/lib/ruby/|^<internal:"),
     "csharp": re.compile(r"\n(?:System|Microsoft)\."),
 }
@@ -86,9 +103,10 @@ _FOREIGN: Final = {
 
 def find(text: str) -> Trace | None:
     """The first stack trace in a text of whole lines, or None. The text around it does not matter."""
-    lines = [line.rstrip("\r") for line in text.split("\n")]
+    lines = [line[:_LINE_CHARS].rstrip("\r") for line in text.split("\n")]
+    short = "\n".join(lines)
     for language, hint, parse in _GRAMMARS:
-        if hint.search(text) and (raised := parse(lines)):
+        if hint.search(short) and (raised := parse(lines)):
             return Trace(language, raised)
     return None
 
@@ -96,6 +114,7 @@ def find(text: str) -> Trace | None:
 # Python: PEP 654 groups, PEP 657 carets, PEP 678 notes.
 
 _PY_HEAD = "Traceback (most recent call last):"
+_PY_GROUP = f"Exception Group {_PY_HEAD}"
 _PY_FRAME = re.compile(r'[ >] File "(.+?)", line \d+(?:, in (.+))?$')
 _PY_RAISED = re.compile(r"([^\W\d]\w*(?:\.(?:<locals>|[^\W\d]\w*))*)(?::(?: (.*))?)?$")
 _PY_LINKS = (
@@ -155,9 +174,13 @@ class _PythonChain:
 def _python(lines: list[str]) -> Raised | None:
     depths = [_PythonChain()]
     in_group = False
+    if not any(line.endswith(_PY_GROUP) for line in lines):
+        for line in lines:
+            depths[0].feed(line)
+        lines = []
     for line in lines:
         margin = _PY_MARGIN.match(line)
-        in_group = margin is not None and (in_group or margin[2].endswith(f" Exception Group {_PY_HEAD}"))
+        in_group = margin is not None and (in_group or margin[2].endswith(_PY_GROUP))
         if margin is None or not in_group:
             for chain in depths[1:]:
                 chain.end()
@@ -173,19 +196,11 @@ def _python(lines: list[str]) -> Raised | None:
             del depths[max(depth, 1) :]
         else:
             depth += rest.startswith("-+-")
-            _adopt(depths, depth)
+            del depths[max(depth, 1) :]
+            if len(depths) == depth and (parent := depths[-1].last):
+                depths.append(_Member(parent))
     depths[0].end()
     return depths[0].last
-
-
-def _adopt(depths: list[_PythonChain], depth: int) -> None:
-    """A member of a group begins; its parent is the last exception one level up."""
-    del depths[max(depth, 1) :]
-    parent = depths[-1].last
-    if parent is None or len(depths) != depth:
-        return
-    child = _Member(parent)
-    depths.append(child)
 
 
 class _Member(_PythonChain):
@@ -243,7 +258,8 @@ def _head(above: list[str], at_start: re.Pattern[str], inline: re.Pattern[str]) 
 # JavaScript (V8).
 
 _JS_FRAME = re.compile(
-    r"\s+at (?:async )?(?:(.+?) (?:\[as .+\] )?\((?:file://)?(.*?)(?::\d+:\d+)?\)|(?:file://)?(.+?):\d+:\d+)(?: \{)?$"
+    r"\s+at (?:async )?(?:([^()\[]+) (?:\[as [^\]]+\] )?"
+    r"\((?:(?:file://)?(.+?):\d+:\d+|(<anonymous>|native|index \d+))\)|(?:file://)?([^()]+?):\d+:\d+)(?: \{)?$"
 )
 _JS_HEAD = re.compile(
     r"(?:Uncaught |Unhandled |\[)?((?:[\w$]+\.)*[A-Z][\w$]*(?:Error|Exception|Rejection)|Error)"
@@ -259,19 +275,26 @@ def _javascript(lines: list[str]) -> Raised | None:
     top: Raised | None = None
     current: Raised | None = None
     group: Raised | None = None
+    is_open = True
     for place, line in enumerate(lines):
         if found := _JS_FRAME.match(line):
             if current is None:
                 head = _head(lines[:place], _JS_HEAD, _JS_INLINE)
                 top = current = head or _named(lines[place - 1].strip() if place else "")
-            current.frames.append(Frame(found[2] or found[3] or "", found[1] or "<anonymous>"))
-        elif current is None and _JS_MEMBERS.match(line):
-            top = current = group = _head(lines[:place], _JS_HEAD, _JS_INLINE) or Raised("AggregateError", "")
+            if is_open:
+                current.frames.append(Frame(found[2] or found[3] or found[4], found[1] or "<anonymous>"))
+        elif current is None:
+            if _JS_MEMBERS.match(line):
+                top = current = group = _head(lines[:place], _JS_HEAD, _JS_INLINE) or Raised("AggregateError", "")
+        elif cause := _JS_CAUSE.match(line):
+            current.cause = current = _named(cause[1])
+            is_open = True
         elif group is not None and (member := _JS_HEAD.match(line.strip())):
             current = Raised(member[1], member[2] or "")
             group.children.append(current)
-        elif current is not None and (cause := _JS_CAUSE.match(line)):
-            current.cause = current = _named(cause[1])
+            is_open = True
+        else:
+            is_open = is_open and not current.frames  # another trace in the same text
     return top
 
 
@@ -282,9 +305,9 @@ def _named(line: str) -> Raised:
 
 # Go.
 
-_GO_PANIC = re.compile(r"\t*(panic|fatal error): (.*?)(?: \[recovered(?:, repanicked)?\])?$")
+_GO_PANIC = re.compile(r"\b(panic|fatal error)(?: serving \S+)?: (.*?)(?: \[recovered(?:, repanicked)?\])?$")
 _GO_TYPED = re.compile(r"\(([\w./*]+)\)|(runtime error)(?:: (.*)|$)|([\w./*]+)\{")
-_GO_CALL = re.compile(r"(?:created by )?([\w./%*()\-$\[\]·]+?)(?:\(.*\))?(?: in goroutine \d+)?$")
+_GO_CALL = re.compile(r"(?:created by )?(\S.*?)(?:\([^()]*\))?(?: in goroutine \d+)?$")
 _GO_PLACE = re.compile(r"\t(.+\.(?:go|s)):\d+")
 
 
@@ -312,7 +335,7 @@ def _go(lines: list[str]) -> Raised | None:
 
 _RUBY_FRAME = re.compile(r"\s*(?:\d+: )?(?:from )?([^\s:]+):\d+:in [`'](.+?)'$")
 _RUBY_HEAD = re.compile(r"(?:.*\s)?([^\s:]+):\d+:in [`'](.+?)': (.*?)(?: \(([A-Z][\w:]*)\))?$")
-_RUBY_RAILS = re.compile(r"(?:.*\s)?([A-Z]\w*(?:::[A-Z]\w*)*) \((.*)\):$")
+_RUBY_RAILS = re.compile(r"(?:.*\s)?(?!Traceback )([A-Z]\w*(?:::[A-Z]\w*)*) \((.*)\):$")
 
 
 def _ruby(lines: list[str]) -> Raised | None:
@@ -350,11 +373,10 @@ def _csharp(lines: list[str]) -> Raised | None:
         return None
     chain: list[Raised] = []
     for part in _CS_INNER.split("\n".join(lines[:first])):
-        if found := next(filter(None, map(_CS_HEAD.match, part.split("\n"))), None):
-            chain.append(Raised(found[1], found[2] or ""))
+        chain += [Raised(m[1], m[2] or "") for m in map(_CS_HEAD.match, part.split("\n")) if m][:1]
     if not chain:
         return None
-    for outer, inner in zip(chain, chain[1:], strict=False):
+    for outer, inner in pairwise(chain):
         outer.cause = inner
     place = len(chain) - 1
     for line in lines[first:]:
@@ -369,8 +391,8 @@ _GRAMMARS: Final[tuple[tuple[str, re.Pattern[str], Callable[[list[str]], Raised 
     ("ruby", re.compile(r":\d+:in [`']"), _ruby),
     ("python", re.compile(r'Traceback \(most recent call last\):|^  File "', re.MULTILINE), _python),
     ("go", re.compile(r"^\t\S.*\.(?:go|s):\d", re.MULTILINE), _go),
-    ("java", re.compile(r"^\s+at .*[^()]\)", re.MULTILINE), _java),
-    ("javascript", re.compile(r"^\s+at .*(?::\d+:\d+\)?|\))(?: \{)?$", re.MULTILINE), _javascript),
-    ("csharp", re.compile(r"^\s+at .*\(", re.MULTILINE), _csharp),
+    ("java", re.compile(r"^[ \t]+at .*[^()]\)", re.MULTILINE), _java),
+    ("javascript", re.compile(r"^[ \t]+at .*(?::\d+:\d+\)?|\))(?: \{)?$", re.MULTILINE), _javascript),
+    ("csharp", re.compile(r"^[ \t]+at .*\(", re.MULTILINE), _csharp),
 )
 """Tried in this order; a hint says at a glance that a grammar cannot fit."""

@@ -72,7 +72,7 @@ class Enrich(Stage):
 
     @cached_property
     def _groups(self) -> tuple[str, ...]:
-        return self.file_name.groups if self.file_name else ()
+        return tuple(map(_text, self.file_name.groups)) if self.file_name else ()
 
     @cached_property
     def _trace_fields(self) -> tuple[str, ...]:
@@ -87,8 +87,8 @@ class Enrich(Stage):
         found = self.file_name.search(batch.labels.get("file", "").encode())
         if found is None:
             return self.fields
-        named = {name: found.group(name) for name in self._groups}
-        return self.fields | {name: text.decode("utf-8", "replace") for name, text in named.items() if text is not None}
+        named = {_text(name): _text(text) for name, text in found.groupdict().items() if text is not None}
+        return self.fields | named
 
     def _trace(self, records: list[Record]) -> None:
         is_plain, in_place = _TRACE_ID.fullmatch, self._trace_fields[0] == "trace_id"
@@ -129,6 +129,11 @@ class Enrich(Stage):
                 if len(sessions) > _SESSIONS:
                     del sessions[next(iter(sessions))]
         batch.state[self.name] = sessions
+
+
+def _text(found: str | bytes) -> str:
+    """A pattern over bytes names its groups in bytes."""
+    return found if isinstance(found, str) else found.decode("utf-8", "replace")
 
 
 def _add(records: list[Record], fixed: Fields, override: bool) -> None:

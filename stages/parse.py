@@ -14,7 +14,7 @@ from ..pipeline.batch import Batch
 from ..pipeline.component import ANY, Stage
 from ..pipeline.options import Regex
 from ..pipeline.record import Fields, Record
-from ._formats import AUTO, FORMATS, Reader, groups, json_object, regex
+from ._formats import AUTO, FORMATS, Reader, json_object, regex
 from ._timestamps import Clock, problem
 
 if TYPE_CHECKING:  # only the exporter needs it at run time
@@ -58,7 +58,7 @@ class Parse(Stage):
             )
         if self.pattern is not None and self.format != "regex":
             yield "pattern", f"a pattern has no effect with format {self.format}: set format: regex, or leave it out"
-        if self.pattern is not None and not groups(self.pattern):
+        if self.pattern is not None and not self.pattern.groups:
             yield (
                 "pattern",
                 f"no named group in {self.pattern.text!r}: name each field, such as (?P<level>\\w+)",
@@ -77,7 +77,7 @@ class Parse(Stage):
         if self.format == "python":
             return ("timestamp", "level", "logger", "message")
         if self.format == "regex" and self.pattern is not None:
-            return tuple(dict.fromkeys((*(name for name, _ in groups(self.pattern)), "message")))
+            return tuple(dict.fromkeys((*self.pattern.groups, "message")))
         return (ANY,)
 
     def collect(self) -> Iterable[Metric]:
@@ -138,23 +138,22 @@ class Parse(Stage):
     def _read_json(self, records: Sequence[Record]) -> list[Record]:
         lines = [record.line for record in records]
         joined = b" ".join(lines)
-        # The quick decoder passes over what nobody wants without looking at its bytes; and an event of several lines,
-        # though JSON, would break an archive of lines: it stays text, its fields are written anew.
-        decode = self._decode if _is_utf8(joined) else _decode_all
-        single = b"\n" not in joined
+        # The decoder passes over what nobody wants without looking at its bytes. And an event of several lines, though
+        # JSON, would break an archive of lines: it stays text, and its fields are written anew.
+        plain = _is_utf8(joined) and b"\n" not in joined
+        decode = self._decode
         good: list[Record] = []
         found: list[Fields] = []
         odd: list[Record] = []
         for record, line in zip(records, lines, strict=True):
-            try:
-                fields = decode(line)
-            except _BAD_JSON:
-                odd.append(record)
-                continue
-            if single or b"\n" not in line:
-                good.append(record)
-                found.append(fields)
-                record.format = "json"
+            if plain or (_is_utf8(line) and b"\n" not in line):
+                try:
+                    found.append(decode(line))
+                except _BAD_JSON:
+                    odd.append(record)
+                else:
+                    record.format = "json"
+                    good.append(record)
             else:
                 odd.append(record)
         self._fill(good, found, self.timestamp)
@@ -178,6 +177,8 @@ class Parse(Stage):
             if record.added:
                 fields.update(record.added)
             record.parsed = fields
+        if not names:
+            return
         places: Sequence[int] = range(len(found))
         for name in names:
             values = [found[place].get(name) for place in places]
@@ -189,7 +190,12 @@ class Parse(Stage):
                 missing = [place for place, value in zip(places, values, strict=True) if value is None]
                 places = [place for place, value in zip(places, values, strict=True) if value is not None]
                 values = [value for value in values if value is not None]
-            for place, time in zip(places, self._clock.read_all(values), strict=True):
+            times = self._clock.read_all(values)
+            if len(times) == len(records) and None not in times:
+                for record, time in zip(records, times, strict=True):
+                    record.time_ns = time
+                return
+            for place, time in zip(places, times, strict=True):
                 if time is None:
                     missing.append(place)
                 else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from ..pipeline.ack import Ack
@@ -18,14 +19,14 @@ READ_AT = 1_790_000_000_000_000_000
 
 def batch_of(*lines: bytes, labels: Mapping[str, str] | None = None, state: dict[str, Any] | None = None) -> Batch:
     """A batch of text records, as a file source would give it."""
-    chunk = Chunk.of_lines("test", b"".join(line + b"\n" for line in lines), 0, labels or {"source": "test"})
-    chunk.lines = list(lines)
+    labels = labels or {"source": "test"}
+    *offsets, end = accumulate((len(line) + 1 for line in lines), initial=0)
     return Batch(
-        records=list(map(Record, chunk.lines, chunk.offsets[: len(lines)])),
-        source=chunk.labels.get("source", "test"),
-        partition=chunk.partition,
-        labels=chunk.labels,
-        ack=Ack(chunk.position, chunk.size, ()),
+        records=list(map(Record, lines, offsets)),
+        source=labels.get("source", "test"),
+        partition="test",
+        labels=labels,
+        ack=Ack({"offset": end}, end, ()),
         read_at_ns=READ_AT,
         state={} if state is None else state,
     )

@@ -50,7 +50,8 @@ class ArchiveFile:
 
     def sync(self) -> None:
         """Have what was appended on disk."""
-        os.fdatasync(self._fd)
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
 
     def keep(self) -> None:
         """What was appended stays."""
@@ -58,9 +59,11 @@ class ArchiveFile:
 
     def take_back(self) -> None:
         """Cut off what was appended since the last `keep`."""
-        os.ftruncate(self._fd, self._good)
+        os.truncate(self._fd if self._fd >= 0 else self.path, self._good)
         self._length = self._good
 
     def close(self) -> None:
-        """Let the handle go."""
+        """Let the handle go; what was appended is on disk, and can still be kept or taken back."""
+        self.sync()
         os.close(self._fd)
+        self._fd = -1

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ...pipeline.record import Record
+from ..record import Record
 
 TIMESTAMP = 12
 NANOS = 1_000_000_000
@@ -59,30 +59,31 @@ class Entries:
     """Writes entries as pieces of bytes; keeps the heads of line lengths it has seen."""
 
     def __init__(self) -> None:
-        self._heads: dict[int, tuple[bytes, bytes]] = {}
+        self._heads = _Heads()
         self._pairs: dict[tuple[str, int], bytes] = {}
 
-    def write(self, pieces: Sequence[list[bytes]], records: Sequence[Record]) -> None:
+    def write(self, pieces: Iterable[list[bytes]], records: Sequence[Record]) -> None:
         """Append each record's entry to the list of pieces that stands at its place."""
-        heads = self._heads
-        last, seconds = -1, b""
-        for out, record in zip(pieces, records, strict=True):
+        heads, low, high = self._heads, _LOW, _HIGH
+        start, seconds = 0, _seconds(0)
+        for out, record in zip(pieces, records, strict=False):
             line = record.line
-            head, tail = heads.get(len(line)) or self._head(len(line))
-            second, ns = divmod(record.time_ns, NANOS)  # type: ignore[operator]  # the clock has set it
-            if second != last:
-                last, seconds = second, _seconds(second)
-            out += (head, seconds, _LOW[ns & 16383], _HIGH[ns >> 14], tail, line)
+            head, tail = heads[len(line)]
+            ns: int = record.time_ns - start  # type: ignore[operator]  # the clock has set it
+            if not 0 <= ns < NANOS:
+                second, ns = divmod(ns + start, NANOS)
+                start, seconds = second * NANOS, _seconds(second)
+            out += (head, seconds, low[ns & 16383], high[ns >> 14], tail, line)
 
     def write_with(
         self,
-        pieces: Sequence[list[bytes]],
+        pieces: Iterable[list[bytes]],
         records: Sequence[Record],
         lines: Sequence[bytes],
         metadata: Sequence[bytes],
     ) -> None:
         """The same with other lines and with metadata (made by `pairs`) behind them."""
-        for out, record, line, pairs in zip(pieces, records, lines, metadata, strict=True):
+        for out, record, line, pairs in zip(pieces, records, lines, metadata, strict=False):
             second, ns = divmod(record.time_ns, NANOS)  # type: ignore[operator]  # the clock has set it
             tail = b"\x12" + varint(len(line))
             size = 2 + TIMESTAMP + len(tail) + len(line) + len(pairs)
@@ -106,9 +107,13 @@ class Entries:
                 self._pairs[(name, len(data))] = head
         return head + data
 
-    def _head(self, length: int) -> tuple[bytes, bytes]:
+
+class _Heads(dict[int, tuple[bytes, bytes]]):
+    """For each length of line what stands in front of its entry's timestamp, and between that and the line."""
+
+    def __missing__(self, length: int) -> tuple[bytes, bytes]:
         tail = b"\x12" + varint(length)
         head = b"\x12" + varint(2 + TIMESTAMP + len(tail) + length) + b"\x0a\x0c\x08"
-        if len(self._heads) < 20_000:
-            self._heads[length] = (head, tail)
+        if len(self) < 20_000:
+            self[length] = head, tail
         return head, tail

@@ -11,8 +11,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
 import cramjam
+import msgspec
 
 from ..batch import Batch
 from ..component import ProbeError, Sink
@@ -22,6 +24,8 @@ from ._archive_file import ArchiveFile
 
 DAY_NS = 86_400_000_000_000
 HOUR_NS = DAY_NS // 24
+NAME_CHARS = 200
+"""For all fields in a path together; file systems take 255 bytes, and the template has text of its own."""
 MAX_OPEN = 64
 """Files kept open; the one not written to for the longest is closed first."""
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -45,7 +49,7 @@ class Jsonl(Sink):
     rotate_every: Duration | None = None
     """Go on in a next file when this one was begun longer ago."""
 
-    _open: OrderedDict[str, ArchiveFile] = OrderedDict()
+    _open: OrderedDict[str, ArchiveFile] = msgspec.field(default_factory=OrderedDict)
 
     def check(self) -> Iterable[tuple[str, str]]:
         """A path that is not confined or not a file."""
@@ -61,17 +65,15 @@ class Jsonl(Sink):
 
     def reads(self) -> Iterable[str]:
         """The fields in the path and those of `match`; a JSON line is written without looking at its fields."""
-        return {*self.path.fields, *(self.match.fields if self.match else ())}
+        return {*self.path.fields, *(self.match.fields if self.match else ())} - {"date", "hour"}
 
     async def probe(self) -> None:
-        """Create the folder and a file in it."""
-        try:
-            self._base.mkdir(parents=True, exist_ok=True)
-            test = self._base / f".tailrace-{os.getpid()}"
-            test.touch()
-            test.unlink()
-        except OSError as error:
-            raise ProbeError(f"cannot write to {self._base}: {error.strerror}", "path") from None
+        """The folder, or the nearest one above it that exists, must take files."""
+        folder = self._base.absolute()
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise ProbeError(f"cannot write into {folder}: not a folder, or no permission", "path")
 
     async def send(self, batches: Sequence[Batch]) -> None:
         """Append and fsync; what a full disk cut short is taken back, and the send fails to be tried again."""
@@ -83,22 +85,21 @@ class Jsonl(Sink):
         await asyncio.to_thread(self._write, data)
 
     async def close(self) -> None:
-        """Close all files."""
-        for file in self._open.values():
-            file.close()
-        self._open.clear()
+        """Close all files, once the write of a cancelled `send` is through: it goes on in its thread."""
+        await asyncio.to_thread(self._close)
 
     def _paths(self, batch: Batch) -> Iterable[tuple[str, list[Record]]]:
         """The batch's records by the path they go to."""
         fields = self.path.fields
         times = [record.time_ns or 0 for record in batch.records]
         step = HOUR_NS if "hour" in fields else DAY_NS
+        most = NAME_CHARS // max(1, len(fields))
         columns: list[Sequence[object]] = []
         for field in fields:
             if field in ("date", "hour"):
                 columns.append([at // step for at in times])
             else:
-                columns.append([_safe(value) for value in batch.values(field)])
+                columns.append([_safe(value, most) for value in batch.values(field)])
         keys = list(zip(*columns, strict=True)) if columns else [()] * len(times)
         if len(set(keys)) == 1:
             return [(self._render(keys[0], times[0]), batch.records)]
@@ -115,6 +116,10 @@ class Jsonl(Sink):
 
     def _write(self, data: dict[str, bytes]) -> None:
         """In a thread: all files of one send, or none of them longer than before."""
+        with self._writing:
+            self._append(data)
+
+    def _append(self, data: dict[str, bytes]) -> None:
         written: list[ArchiveFile] = []
         try:
             for path, lines in data.items():
@@ -129,6 +134,12 @@ class Jsonl(Sink):
             raise
         for file in written:
             file.keep()
+
+    def _close(self) -> None:
+        with self._writing:
+            for file in self._open.values():
+                file.close()
+            self._open.clear()
 
     def _file(self, path: str) -> ArchiveFile:
         file = self._open.get(path)
@@ -145,6 +156,10 @@ class Jsonl(Sink):
         return file
 
     @cached_property
+    def _writing(self) -> Lock:
+        return Lock()
+
+    @cached_property
     def _compress(self) -> Callable[[bytes], bytes]:
         return COMPRESS.get(Path(self.path.text).suffix, lambda data: data)
 
@@ -155,7 +170,7 @@ class Jsonl(Sink):
         return Path(head).parent if len(self.path.parts) == 1 else Path(head + "x").parent
 
 
-def _safe(value: object) -> str:
+def _safe(value: object, most: int) -> str:
     """A field as part of a file name: no separators, no dots in front, bounded."""
-    name = re.sub(r"[^A-Za-z0-9_.=@-]+", "_", "" if value is None else str(value))[:100].lstrip(".")
+    name = re.sub(r"[^A-Za-z0-9_.=@-]+", "_", "" if value is None else str(value))[:most].lstrip(".")
     return name or "unknown"

@@ -31,6 +31,8 @@ UNBOUNDED = frozenset(
 )
 """Fields with a value of their own in nearly every record: each would make a stream of its own."""
 
+_TEXT = frozenset({str, type(None)})
+
 
 class BasicAuth(msgspec.Struct, forbid_unknown_fields=True):
     """User and password."""
@@ -99,10 +101,10 @@ class Loki(Sink):
 
     def check(self) -> Iterable[tuple[str, str]]:
         """What Loki would refuse, or suffer from."""
-        if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", self.url):
-            yield "url", f"{self.url!r} is not a URL: write http://HOST:3100"
-        if "@" in self.url.partition("://")[2].partition("/")[0]:
+        if "@" in self.url:
             yield "url", "user and password do not belong into the URL: use `basic_auth`"
+        elif not re.fullmatch(r"https?://[^\s/]+(/\S*)?", self.url):
+            yield "url", f"{self.url!r} is not a URL: write http://HOST:3100"
         if not self.labels:
             yield "labels", "Loki wants at least one label, such as { app: myapp }"
         if len(self.labels) > MAX_LABELS:
@@ -155,15 +157,15 @@ class Loki(Sink):
 
         assert self._session
         try:
-            async with self._session.post(self._push_url, data=_compress(b"")) as response:
-                status, text = response.status, (await response.text())[:200].strip()
+            async with self._session.post(self._push_url, data=_compress(b""), allow_redirects=False) as response:
+                status, text = response.status, (await response.text(errors="replace"))[:200].strip()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ProbeError(f"cannot reach Loki: {_say(error)}", "url") from None
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             option = "bearer" if self.bearer else "basic_auth" if self.basic_auth else "tenant"
             raise ProbeError(f"Loki answers {status} {text}; check the token, user and tenant", option)
-        if status == HTTPStatus.NOT_FOUND:
-            raise ProbeError(f"{self._push_url} answers 404: there is no Loki at this path", "url")
+        if status == HTTPStatus.NOT_FOUND or 300 <= status < 400:
+            raise ProbeError(f"{self._push_url} answers {status}: there is no Loki at this path", "url")
 
     async def send(self, batches: Sequence[Batch]) -> None:
         """Push once; a push that Loki refuses is split until the entries it can never take are found."""
@@ -194,10 +196,11 @@ class Loki(Sink):
     async def _push(self, body: bytes) -> None:
         """One request. Raises _Refused, RetryAfter, or what the connection raises."""
         assert self._session
-        async with self._session.post(self._push_url, data=body) as response:
-            if response.status < 300:
+        async with self._session.post(self._push_url, data=body, allow_redirects=False) as response:
+            # Nothing else is a delivery: 260 is Loki's answer to a blocked tenant, 200 that of a login page.
+            if response.status == HTTPStatus.NO_CONTENT:
                 return
-            text = (await response.text())[:500].strip()
+            text = (await response.text(errors="replace"))[:500].strip()
             if response.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
                 raise _Refused(text or f"Loki answers {response.status}")
             message = f"Loki answers {response.status}: {text}"
@@ -219,22 +222,17 @@ class Loki(Sink):
             self._entries.write_with(pieces, records, lines, self._metadata(batch))
         return b"".join([stream(labels, entries) for labels, entries in streams.items()])
 
-    def _pieces(self, batch: Batch, streams: dict[bytes, list[bytes]]) -> Sequence[list[bytes]]:
+    def _pieces(self, batch: Batch, streams: dict[bytes, list[bytes]]) -> Iterable[list[bytes]]:
         """For each record the list of pieces of its stream."""
         fields = self._label_fields
         if not fields:
-            return list(repeat(streams.setdefault(self._labels({}), []), len(batch.records)))
-        keys: list[Any] = batch.values(fields[0])
-        if len(fields) > 1:
-            keys = list(zip(keys, *(batch.values(field) for field in fields[1:]), strict=True))
+            return repeat(streams.setdefault(self._labels({}), []), len(batch.records))
+        columns = [_keys(batch.values(field)) for field in fields]
+        keys: list[Any] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
         known: dict[Any, list[bytes]] = {}
         pieces = []
         for key in keys:
-            try:
-                out = known.get(key)
-            except TypeError:  # a list or an object as a label: its text will do
-                key = json.dumps(key, default=str)
-                out = known.get(key)
+            out = known.get(key)
             if out is None:
                 values = dict(zip(fields, key if len(fields) > 1 else (key,), strict=True))
                 out = known[key] = streams.setdefault(self._labels(values), [])
@@ -284,6 +282,13 @@ def _say(error: BaseException) -> str:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _keys(values: list[Any]) -> list[str | None]:
+    """The values as text, so that a list can be a key, and 1, 1.0 and true are three of them."""
+    if _TEXT.issuperset(map(type, values)):
+        return values
+    return [None if value is None else _text(value) for value in values]
 
 
 def _metadata_name(field: str) -> str:

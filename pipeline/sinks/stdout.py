@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
@@ -30,6 +31,8 @@ class Stdout(Sink):
         try:
             await asyncio.to_thread(_write, b"".join([line + b"\n" for line in lines]))
         except BrokenPipeError:
+            # What Python still holds for it would fail once more, and be told, at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Gone("stdout was closed") from None
 
 

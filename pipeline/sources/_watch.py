@@ -37,23 +37,23 @@ class Watch:
         self._poll_only = poll_only
         self._changed = asyncio.Event()
         self._stop = asyncio.Event()
-        self._group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Watch:
-        await self._group.__aenter__()
         if not self._poll_only:
             flat = [path for path, deep in folders(self._patterns).items() if not deep]
             deep = [path for path, deep in folders(self._patterns).items() if deep]
             for paths, recursive in ((flat, False), (deep, True)):
                 if paths:
-                    self._group.create_task(self._follow(paths, recursive))
+                    # No TaskGroup: it cannot live in an async generator, which may be closed at a yield.
+                    self._tasks.append(asyncio.get_running_loop().create_task(self._follow(paths, recursive)))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        await self._group.__aexit__(kind, error, trace)
+        await asyncio.gather(*self._tasks)
 
     async def wait(self, seconds: float) -> None:
         """Sleep until something changes, at most this long."""

@@ -37,10 +37,13 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 def _started(kind: type[S], folders: pytest.TempPathFactory) -> S:
     """A server to enter; skips the test when it is not installed, or fails it if `TAILRACE_LIVE=required`."""
+    missing = ""
     try:
         kind.program(kind.name)
-    except NotInstalled as missing:
-        if os.environ.get("TAILRACE_LIVE") == "required":
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+    except NotInstalled as error:
+        missing = str(error)
+    if missing and os.environ.get("TAILRACE_LIVE") == "required":
+        pytest.fail(missing, pytrace=False)
+    if missing:
+        pytest.skip(missing)
     return kind(folders.mktemp(kind.name))

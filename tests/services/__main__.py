@@ -44,7 +44,9 @@ def main() -> int:
             server_class(chosen.name)(Path(folder)) as server,
         ):
             print(server.url, flush=True)
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            ends = {signal.SIGINT, signal.SIGTERM}
+            signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # only now: the server would inherit it
+            signal.sigwait(ends)
     except subprocess.CalledProcessError as error:
         words = " ".join(map(str, error.cmd))
         print(f"`{words}` failed with exit code {error.returncode}", file=sys.stderr)

@@ -55,7 +55,6 @@ class Prometheus(Server):
             f"--storage.tsdb.path={self.folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.ports[0]}",
             "--enable-feature=exemplar-storage",
-            "--scrape.discovery-reload-interval=100ms",  # by default a new target waits 5 s more
             "--log.level=warn",
             *self.flags,
         ]
@@ -73,7 +72,7 @@ class Prometheus(Server):
         return self.folder / "targets.json"
 
     def scrape(self, *targets: str, seconds: float = 30) -> None:
-        """Scrape also these (`host:port`) from now on, and wait until each was scraped once."""
+        """Scrape also these (`host:port`) from now on, and wait until each was scraped once (up to 5 s)."""
         text = self._targets.read_text()
         known = set(json.loads(text)[0]["targets"]) if text else set()
         new = self._targets.with_suffix(".new")
@@ -113,7 +112,7 @@ class Prometheus(Server):
     @classmethod
     def problems(cls, page: str) -> list[str]:
         """What `promtool check metrics` finds wrong with a metrics page in the text format; empty when all is well."""
-        command = [cls.program("promtool"), "check", "metrics"]
+        command = [str(cls.program("promtool")), "check", "metrics"]
         told = subprocess.run(command, input=page, capture_output=True, text=True, check=False)
         words = [line for line in (told.stdout + told.stderr).splitlines() if line]
         return words if words or not told.returncode else [f"promtool: exit code {told.returncode}"]

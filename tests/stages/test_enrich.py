@@ -129,7 +129,7 @@ def test_a_valid_own_trace_id_stays_when_the_list_does_not_name_it() -> None:
 
 
 def test_a_session_hands_its_trace_id_on_and_no_other_session_gets_it() -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"session_key": "a"},
         {"session_key": "a", "trace_id": "1"},
         {"session_key": "b"},
@@ -159,7 +159,10 @@ def test_the_session_silent_for_longest_is_forgotten_first() -> None:
 
 
 def test_large_and_nested_values_are_not_carried() -> None:
-    rows = [{"session_key": "a", "big": "x" * 257, "deep": {"k": 1}, "n": 3}, {"session_key": "a"}]
+    rows: list[dict[str, Any]] = [
+        {"session_key": "a", "big": "x" * 257, "deep": {"k": 1}, "n": 3},
+        {"session_key": "a"},
+    ]
     batch = run_stage(enrich(carry=["big", "deep", "n"]), json_batch(*rows))
     assert batch.records[1].added == {"n": 3}
 

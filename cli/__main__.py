@@ -1,0 +1,5 @@
+"""`python -m tailrace.cli`."""
+
+from . import main
+
+main()

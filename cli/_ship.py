@@ -1,0 +1,74 @@
+"""One run of a config, from the file to the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from pathlib import Path
+
+from .. import __version__
+from ..config.data_flow import wanted
+from ..config.load import Config, check
+from ..config.probe import probe
+from ..config.problem import EXIT_CODE, Problem, errors
+from ..pipeline.checkpoint import StateError
+from ..pipeline.component import ProbeError
+from ..pipeline.log import log
+from ..pipeline.runner import Runner
+from .check import show
+
+
+def ship(path: Path, *, once: bool, offline: bool) -> int:
+    """Check the config, try its endpoints, and run it. Returns the exit code; problems are told on stderr."""
+    config, problems = check(path)
+    show(problems, sys.stderr)
+    if config is None:
+        return EXIT_CODE
+    # Records are freed by their counts; the runner collects the few cycles between batches.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        if sys.platform == "win32":
+            return asyncio.run(_run(config, once=once, offline=offline))
+        import uvloop
+
+        return uvloop.run(_run(config, once=once, offline=offline))
+    except StateError as error:
+        show([config.problem("state", str(error))], sys.stderr)
+        return EXIT_CODE
+    except ProbeError as error:
+        log.error("cannot start", reason=error)
+        return EXIT_CODE
+    except ExceptionGroup as group:
+        # A component broke its contract: what was not delivered is read again at the next start.
+        for error in group.exceptions:
+            log.error("stopped by an error", error=f"{type(error).__name__}: {error}")
+        return 1
+
+
+async def _run(config: Config, *, once: bool, offline: bool) -> int:
+    if not offline and (problems := await probe(config)):
+        show(problems, sys.stderr)
+        if errors(problems):
+            return EXIT_CODE
+    runner = Runner(
+        config.sources,
+        config.stages,
+        config.sinks,
+        wanted=wanted(config.stages, config.sinks.values()),
+        state=config.state,
+        drain=config.drain,
+    )
+    if config.exporter is None:
+        return await runner.run(once=once)
+    from ..pipeline.exporter import Exporter  # costs 100 ms that a config without exporter does without
+
+    exporter = Exporter(runner, config.exporter.listen, __version__)
+    await exporter.open()
+    try:
+        return await runner.run(once=once)
+    finally:
+        await exporter.close()
+

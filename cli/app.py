@@ -1,0 +1,41 @@
+"""The command line put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .check import check
+from .components import components
+from .query import query
+from .run import run
+from .schema import schema
+
+app = typer.Typer(
+    name="tailrace",
+    help="Ships logs: files in, Loki, JSONL archives and Prometheus out, each record exactly once.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,  # locals may hold records and secrets
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tailrace {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Ships logs: files in, Loki, JSONL archives and Prometheus out, each record exactly once."""
+
+
+for command in (run, check, query, components, schema):
+    app.command()(command)

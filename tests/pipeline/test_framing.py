@@ -1,0 +1,359 @@
+import json
+import random
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tailrace.pipeline.framing import EVENT, LINE, Framed, Framer, Lines, StartPattern, Tracebacks, framer
+from tailrace.pipeline.options import Regex
+
+CORPUS = Path(__file__).parent / "tracebacks"
+EXPECTED = json.loads((CORPUS / "expected.json").read_text())
+MIB = 1 << 20
+
+POLICIES: list[Literal["split", "truncate"]] = ["split", "truncate"]
+MODES: list[Literal["off", "traceback"] | StartPattern] = ["off", "traceback", StartPattern(Regex(r"^\d{4}-|^>"))]
+
+
+def feed(framing: Framer, parts: list[bytes], begin: int = 0) -> Framed:
+    """Give the parts one after the other, as a source that reads a growing file."""
+    all_of_it = Framed([], [])
+    rest, offset, skip = b"", begin, 0
+    for place, part in enumerate(parts, 1):
+        rest += part
+        framed = framing.split(rest, offset, place == len(parts), skip)
+        rest, offset, skip = rest[framed.taken :], offset + framed.taken, framed.skip
+        all_of_it.lines += framed.lines
+        all_of_it.offsets += framed.offsets
+        all_of_it.taken += framed.taken
+        all_of_it.long += framed.long
+        all_of_it.cut += framed.cut
+        all_of_it.skip = framed.skip
+    return all_of_it
+
+
+def parts_of(data: bytes, cuts: list[int]) -> list[bytes]:
+    places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[a:b] for a, b in pairwise(places)]
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_real_traceback_is_one_event_and_the_lines_around_it_stay_apart(name: str) -> None:
+    data = (CORPUS / f"{name}.log").read_bytes()
+    framed = framer("traceback", MIB, "split").split(data, 0, final=True)
+    got = [(line.decode().split("\n")[0], line.count(b"\n") + 1) for line in framed.lines]
+    assert got == [(event["first"], event["lines"]) for event in EXPECTED[name]]
+    for line, event in zip(framed.lines, EXPECTED[name], strict=True):
+        assert (event["error_type"] or "").split(".")[-1] in line.decode()
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_file_read_byte_by_byte_gives_the_events_of_one_read(name: str) -> None:
+    data = (CORPUS / f"{name}.log").read_bytes()[:3000]
+    framing = framer("traceback", MIB, "split")
+    assert feed(framing, [data[i : i + 1] for i in range(len(data))] + [b""]) == framing.split(data, 0, final=True)
+
+
+def test_the_corpus_has_five_languages_and_half_of_it_stands_in_a_log() -> None:
+    assert len(EXPECTED) >= 50
+    assert {path.stem for path in CORPUS.glob("*.log")} == set(EXPECTED)
+    assert {name.split("_")[0] for name in EXPECTED} == {"python", "java", "node", "go", "ruby", "csharp"}
+    assert sum(len(events) > 1 for events in EXPECTED.values()) * 2 >= len(EXPECTED)
+
+
+def test_a_whole_log_of_all_corpus_files_gives_the_same_events_at_any_read_size() -> None:
+    files = sorted(CORPUS.glob("*.log"), key=lambda path: ("_log_" in path.name, path.name))
+    data = b"".join(path.read_bytes() for path in files)
+    framing = framer("traceback", 2000, "split")
+    whole = framing.split(data, 0, final=True)
+    assert whole.long > 0
+    for size in (1, 2, 4, 8, 16, 32, 64):
+        size = size * 1024 - 1
+        assert feed(framing, [data[i : i + size] for i in range(0, len(data), size)]) == whole
+
+
+LOG_LINES = [
+    b"2026-11-03 10:00:00 INFO up",
+    b'{"level": "info", "msg": "m"}',
+    b'{"role": "user"}',
+    b"Nov 03, 2026 10:00:00 AM Main main",
+    b"SEVERE: failed",
+    b"> quoted",
+    b"Traceback (most recent call last):",
+    b'  File "/srv/app/main.py", line 3, in f',
+    b"ValueError: bad",
+    b"During handling of the above exception, another exception occurred:",
+    b"  + Exception Group Traceback (most recent call last):",
+    b"  | ValueError: x",
+    b'Exception in thread "main" java.lang.Error: x',
+    b"\tat a.B.c(B.java:1)",
+    b"Caused by: java.lang.Error: y",
+    b"/srv/app/main.js:3",
+    b"      ^",
+    b"TypeError: x",
+    b"    at f (/srv/app/main.js:3:1)",
+    b"Node.js v20.20.2",
+    b"panic: x",
+    b"goroutine 1 [running]:",
+    b"main.f(0x1)",
+    b"\t/srv/app/main.go:3 +0x1",
+    b"exit status 2",
+    b"/srv/app/a.rb:3:in 'f': m (E)",
+    b"\tfrom /srv/app/a.rb:9:in '<main>'",
+    b"plain text",
+    b"  indented",
+    "grün ✓ 漢字 🎉".encode(),
+    b"\xff\xfe\x80\x80\x80\x80\x80\x80",
+    b"",
+    b" ",
+    b"\r",
+    b"y" * 300,
+    b"z" * 5000,
+    b"Traceback " * 500,
+]
+some_lines = st.lists(st.sampled_from(LOG_LINES), max_size=25)
+
+
+@given(
+    lines=some_lines,
+    ending=st.sampled_from([b"\n", b"\r\n"]),
+    tail=st.sampled_from([b"", *LOG_LINES]),
+    cuts=st.lists(st.integers(0, 1 << 20), max_size=12),
+    max_bytes=st.sampled_from([1, 3, 4, 7, 20, 64, 200, 6000, MIB]),
+    mode=st.sampled_from(MODES),
+    on_long=st.sampled_from(POLICIES),
+    begin=st.sampled_from([0, 1000]),
+)
+@example([b"panic: x", b"", b"", b"up"], b"\n", b"", [9, 10], 20, "traceback", "split", 0)
+def test_the_events_do_not_depend_on_how_much_is_read_at_once(
+    lines: list[bytes],
+    ending: bytes,
+    tail: bytes,
+    cuts: list[int],
+    max_bytes: int,
+    mode: Literal["off", "traceback"] | StartPattern,
+    on_long: Literal["split", "truncate"],
+    begin: int,
+) -> None:
+    data = b"".join(line + ending for line in lines) + tail
+    framing = framer(mode, max_bytes, on_long)
+    whole = framing.split(data, begin, final=True)
+    assert feed(framing, parts_of(data, cuts), begin) == whole
+    assert whole.taken == len(data)
+    assert whole.skip == 0
+    covered = bytearray(data)
+    for line, offset in zip(whole.lines, whole.offsets, strict=True):
+        at = offset - begin
+        assert data[at : at + len(line)] == line
+        assert 0 < len(line) <= max_bytes
+        covered[at : at + len(line)] = b"\n" * len(line)
+    left_out = bytes(covered).replace(b"\r", b"").replace(b"\n", b"")
+    assert len(left_out) <= whole.cut
+    assert whole.offsets == sorted(set(whole.offsets))
+
+
+@pytest.mark.parametrize("mode", MODES, ids=["off", "traceback", "pattern"])
+@pytest.mark.parametrize("on_long", POLICIES)
+def test_a_line_of_50_mb_is_never_held_in_memory(
+    mode: Literal["off", "traceback"] | StartPattern, on_long: Literal["split", "truncate"]
+) -> None:
+    framing = framer(mode, MIB, on_long)
+    rest, offset, skip, shipped, cut, long = b"2026-11-03 10:00:00 ", 0, 0, 0, 0, 0
+    for _ in range(50):
+        rest += b"x" * MIB
+        framed = framing.split(rest, offset, False, skip)
+        rest, offset, skip = rest[framed.taken :], offset + framed.taken, framed.skip
+        shipped, cut, long = shipped + sum(map(len, framed.lines)), cut + framed.cut, long + framed.long
+        assert len(rest) <= MIB + 5000
+    framed = framing.split(rest + b"\n2026-11-03 10:00:01 next\n", offset, True, skip)
+    assert framed.lines[-1] == b"2026-11-03 10:00:01 next"
+    shipped += sum(map(len, framed.lines[:-1]))
+    assert shipped + cut + framed.cut == 50 * MIB + 20
+    assert shipped == (MIB if on_long == "truncate" else 50 * MIB + 20)
+    assert long + framed.long == 1
+
+
+def test_lines_are_cut_at_line_breaks_and_know_where_they_start() -> None:
+    framed = Lines(MIB, "split").split(b"one\r\ntwo\nthr", 100, final=False)
+    assert framed == Framed([b"one", b"two"], [100, 105], taken=9)
+
+
+def test_an_unfinished_last_line_is_taken_when_nothing_more_will_come() -> None:
+    framed = Lines(MIB, "split").split(b"one\ntwo", 0, final=True)
+    assert framed == Framed([b"one", b"two"], [0, 4], taken=7)
+
+
+def test_empty_lines_ship_nothing_but_white_space_does() -> None:
+    framed = Lines(MIB, "split").split(b"\na\n\r\n \n\n", 0, final=False)
+    assert framed == Framed([b"a", b" "], [1, 5], taken=8)
+
+
+@pytest.mark.parametrize("framing", [Lines(9, "split"), Tracebacks(9, "split")], ids=["lines", "tracebacks"])
+@pytest.mark.parametrize("final", [True, False])
+def test_no_bytes_are_no_events(framing: Framer, final: bool) -> None:
+    assert framing.split(b"", 7, final) == Framed([], [])
+
+
+def test_a_too_long_line_is_split_between_characters() -> None:
+    data = "aaä€🎉z\nnext\n".encode()
+    framed = Lines(4, "split").split(data, 10, final=False)
+    assert framed.lines == ["aaä".encode(), "€".encode(), "🎉".encode(), b"z", b"next"]
+    assert framed.long == 1
+    assert framed.offsets == [10, 14, 17, 21, 23]
+
+
+def test_truncate_ships_the_beginning_and_counts_the_rest() -> None:
+    framed = Lines(4, "truncate").split(b"abcdefgh\nnext\n", 0, final=False)
+    assert framed == Framed([b"abcd", b"next"], [0, 9], taken=14, long=1, cut=4)
+
+
+@pytest.mark.parametrize(("head", "skip"), [(b"2026-11-03 10:00:00 ", EVENT), (b"", LINE)], ids=["record", "bare line"])
+def test_a_position_inside_a_too_long_event_says_how_it_ends(head: bytes, skip: int) -> None:
+    framed = Tracebacks(1000, "truncate").split(head + b"x" * 9000, 0, final=False)
+    assert (framed.skip, framed.long, len(framed.lines)) == (skip, 1, 1)
+    later = Tracebacks(1000, "truncate").split(b"xx\nmore\n2026-11-03 10:00:01 y\n", 9000, True, framed.skip)
+    assert later.lines == ([] if skip == EVENT else [b"more"]) + [b"2026-11-03 10:00:01 y"]
+
+
+def test_text_that_looks_like_a_record_in_the_middle_of_a_too_long_line_does_not_begin_one() -> None:
+    framed = Tracebacks(1000, "truncate").split(b"2026-11-03 10:00:01 no\n2026-11-03 10:00:02 y\n", 5000, True, EVENT)
+    assert framed.lines == [b"2026-11-03 10:00:02 y"]
+
+
+RECORDS = [
+    "2026-11-03 10:00:00 x",
+    "2026-11-03T10:00:00.123Z stdout F x",
+    "[2026-11-03 10:00:00 +0000] [12] [ERROR] x",
+    "(2026-11-03 10:00:00) x",
+    "2026/11/03 10:00:00 http: panic serving",
+    "[03/Nov/2026:10:00:00 +0000] x",
+    "26/11/03 10:00:00 INFO x",
+    "20261103T100000Z x",
+    "Nov  3 10:00:00 host app: x",
+    "Mon Nov 23 10:00:00 2026 x",
+    "[Mon Nov 23 10:00:00.123 2026] [core:error] x",
+    "1:M 23 Nov 2026 10:00:00.123 * x",
+    "<34>1 2026-11-03T10:00:00Z host app - - - x",
+    "E1103 10:00:00.123456       1 main.go:3] x",
+    "10:00:00,123 INFO x",
+    "10:00:00.123 [main] ERROR x",
+    "[10:00:00 ERR] x",
+    "ERROR:app.worker:x",
+    'INFO:     127.0.0.1:1 - "GET / HTTP/1.1" 200',
+    "[ERROR] x",
+    "[error    ] x",
+    "ERROR x",
+    "INFO[0000] x",
+    "[main] INFO app.Main - x",
+    "\x1b[31mERROR\x1b[0m: x",
+    "E, [2026-11-03T10:00:00.123456 #71] ERROR -- : x",
+    "fail: App.Worker[0]",
+    "level=error msg=x",
+    "ts=2026-11-03T10:00:00Z level=info",
+    'time="2026-11-03T10:00:00Z" level=info',
+    '{"level":"info","msg":"x"}',
+    '{"a": {"b": 1}, "@timestamp": "2026"}',
+    '{"log":"x","stream":"stderr","time":"2026"}',
+    '127.0.0.1 - - [03/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 1',
+    "[    1.234567] usb 1-1: x",
+    "\ufeff2026-11-03 10:00:00 x",
+]
+
+
+@pytest.mark.parametrize("line", RECORDS)
+def test_the_beginning_of_a_record_is_known_in_many_formats(line: str) -> None:
+    data = f"{line}\nTraceback (most recent call last):\n\n  free text\n{line}\n".encode()
+    framed = framer("traceback", MIB, "split").split(data, 0, final=True)
+    assert framed.lines == [f"{line}\nTraceback (most recent call last):\n\n  free text".encode(), line.encode()]
+
+
+OTHERS = [
+    "ValueError: 2026-11-03 10:00:00 is in the past",
+    "  2026-11-03 10:00:00 indented",
+    "at 10:00:00 it rained",
+    '{"role": "user", "content": "x"}',
+    "{",
+    "Error: cannot find module",
+    "ERRORS found: 3",
+    "SELECT * FROM users",
+    "Caused by: java.io.IOException",
+    "[a] list",
+    "- 127.0.0.1",
+    "goroutine 1 [running]:",
+]
+
+
+@pytest.mark.parametrize("line", OTHERS)
+def test_other_lines_belong_to_the_record_before_them(line: str) -> None:
+    data = f"2026-11-03 10:00:00 ERROR x\n{line}\n2026-11-03 10:00:01 INFO y\n".encode()
+    framed = framer("traceback", MIB, "split").split(data, 0, final=True)
+    assert framed.lines == data[:-1].replace(b"\n2026", b"\0" + b"2026").split(b"\0")
+
+
+def test_the_last_record_waits_for_the_next_one() -> None:
+    framing = framer("traceback", MIB, "split")
+    data = b"ERROR:app:failed\nTraceback (most recent call last):\n"
+    assert framing.split(data, 0, final=False) == Framed([], [])
+    framed = framing.split(data + b"KeyError: 1\nINFO:app:next\n", 0, final=False)
+    assert framed.lines == [data + b"KeyError: 1"]
+
+
+def test_bare_lines_do_not_wait() -> None:
+    framed = framer("traceback", MIB, "split").split(b"starting\nlisten", 0, final=False)
+    assert framed == Framed([b"starting"], [0], taken=9)
+
+
+@pytest.mark.parametrize(
+    ("text", "events"),
+    [
+        ("panic: a\n\ngoroutine 1 [running]:\nmain.main()\n\t/a.go:1\nexit status 2\npanic: b\n", 2),
+        ('Traceback (most recent call last):\n  File "a", line 1, in f\nKeyError: 1\n' * 3, 3),
+        ("/a.rb:1:in 'f': x (E)\n\tfrom /a.rb:9:in 'g'\n" * 3, 3),
+        ("java.lang.Error: x\n\tat a.B.c(B.java)\n" * 3, 3),
+        ("ValueError: a line alone\nplain\n", 2),
+        ("panic: no goroutines are printed\nplain\n" + "more\n" * 20, 22),
+        ('Traceback (most recent call last):\n  File "a", line 1, in f\nstarting up\n', 2),
+        ('  File "a", line 1\n    x y\n      ^\nSyntaxError: invalid syntax\n' * 2, 2),
+        ("\tat a.B.c(B.java)\n\tat a.B.d(B.java)\nplain\n", 2),
+        ('Traceback (most recent call last):\n  File "a", line 1, in f\nKeyError: 1\n\nplain\n', 2),
+        ("  plain\n  indented\n", 2),
+    ],
+    ids=[
+        "panics one after the other",
+        "Python's again and again",
+        "the same Ruby error again",
+        "Java's again and again",
+        "an error without frames",
+        "a panic without goroutines",
+        "a traceback cut short",
+        "syntax errors without a header",
+        "frames without a beginning",
+        "a blank line behind it",
+        "indented text",
+    ],
+)
+def test_bare_traces_end_where_they_end(text: str, events: int) -> None:
+    assert len(framer("traceback", MIB, "split").split(text.encode(), 0, final=True).lines) == events
+
+
+def test_a_pattern_of_ones_own_begins_events_and_lines_before_the_first_stand_alone() -> None:
+    framing = framer(StartPattern(Regex("^--- ")), MIB, "split")
+    data = b"a\nTraceback (most recent call last):\n  b\n--- 1\n2026-11-03 10:00:00 c\n\n--- 2\n"
+    framed = framing.split(data, 0, final=False)
+    assert framed.lines == [*data.split(b"\n")[:3], b"--- 1\n2026-11-03 10:00:00 c"]
+    assert framed.taken == len(data) - 6
+
+
+def test_a_pattern_sees_one_line_at_a_time() -> None:
+    framed = framer(StartPattern(Regex(r"^\s*$")), MIB, "split").split(b"\na\nb\n\nc\nd\n", 0, final=True)
+    assert framed.lines == [b"\na\nb", b"\nc\nd"]
+
+
+def test_random_bytes_are_cut_the_same_twice() -> None:
+    data = random.Random(7).randbytes(20_000).replace(b"\t", b"\n")
+    framing = framer("traceback", 500, "split")
+    assert feed(framing, parts_of(data, [77, 5000, 5001, 12_345])) == framing.split(data, 0, final=True)

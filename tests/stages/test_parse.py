@@ -1,0 +1,315 @@
+"""Parse: fields and time from lines of any kind, the lines untouched."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace.pipeline.batch import Batch
+from tailrace.pipeline.options import decode_option
+from tailrace.pipeline.record import Record
+from tailrace.stages.parse import Parse
+from tailrace.testing import batch_of, lines_of, run_stage
+
+TIME = 1_793_700_000_000_000_000
+ISO = "2026-11-03T10:00:00Z"
+PYTHON = b"2026-11-03 10:00:00,000 WARN app.db: slow"
+SESSION = b'2026-11-03 10:00:00,000 INFO {"event": "turn", "stage": "Refine"}'
+JSON = b'{"ts": "2026-11-03T10:00:00.000Z", "level": "WARN", "a": {"b": 1}}'
+LOGFMT = b"ts=2026-11-03T10:00:00Z level=WARN msg=x"
+
+
+def parse(**options: Any) -> Parse:
+    stage = msgspec.convert(options, Parse, dec_hook=decode_option)
+    assert list(stage.check()) == []
+    return stage
+
+
+def failures(stage: Parse) -> dict[str, float]:
+    samples = [sample for family in stage.collect() for sample in family.samples]
+    assert all(sample.labels["component"] == stage.name for sample in samples)
+    return {sample.labels["reason"]: sample.value for sample in samples if sample.value}
+
+
+def the_time() -> int:
+    record = run_stage(parse(), batch_of(JSON)).records[0]
+    assert record.time_ns is not None
+    return record.time_ns
+
+
+def test_json_has_only_the_wanted_fields_and_the_time() -> None:
+    record = run_stage(parse(format="json"), batch_of(JSON), ["level"]).records[0]
+    assert (record.format, record.line) == ("json", JSON)
+    assert record.fields == {"ts": "2026-11-03T10:00:00.000Z", "level": "WARN"}
+    assert record.whole() == json.loads(JSON)
+
+
+def test_json_has_all_fields_when_any_may_be_read() -> None:
+    assert run_stage(parse(format="json"), batch_of(JSON)).records[0].fields == json.loads(JSON)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        pytest.param(b'{"a": {"b": {"c": 1}}}', 1, id="nested"),
+        pytest.param(b'{"a.b.c": 2, "a": {"b": {"c": 1}}}', 2, id="a field of that very name"),
+        pytest.param(b'{"a": {"b": 1}}', None, id="not deep enough"),
+        pytest.param(b'{"a": [1]}', None, id="a list"),
+        pytest.param(b'{"x": 1}', None, id="missing"),
+        pytest.param(b'2026-11-03 10:00:00,000 INFO {"a": {"b": {"c": 1}}}', 1, id="in a session log"),
+    ],
+)
+def test_a_wanted_name_with_dots_reaches_into_objects(line: bytes, found: int | None) -> None:
+    assert run_stage(parse(), batch_of(line), ["a.b.c"]).records[0].fields.get("a.b.c") == found
+
+
+def test_a_nested_time_can_be_named() -> None:
+    stage = parse(format="json", timestamp=["meta.at"])
+    assert run_stage(stage, batch_of(b'{"meta": {"at": 1793700000}}'), []).records[0].time_ns == TIME
+
+
+@pytest.mark.parametrize("line", [JSON, SESSION, PYTHON, LOGFMT], ids=["json", "prefixed_json", "python", "logfmt"])
+def test_auto_finds_the_format_and_its_time(line: bytes) -> None:
+    stage = parse()
+    record = run_stage(stage, batch_of(line)).records[0]
+    assert record.time_ns == the_time()
+    assert record.format == ("json" if line == JSON else "text")
+    assert failures(stage) == {}
+
+
+def test_auto_remembers_what_a_partition_holds() -> None:
+    state: dict[str, Any] = {}
+    run_stage(parse(), batch_of(PYTHON, PYTHON, JSON, state=state))
+    assert state == {"parse": {"format": "python"}}
+    run_stage(parse(), batch_of(PYTHON, JSON, JSON, state=state))
+    assert json.loads(json.dumps(state)) == {"parse": {"format": "json"}}
+
+
+def test_auto_keeps_its_mind_when_nothing_fits() -> None:
+    state: dict[str, Any] = {"parse": {"format": "python"}}
+    run_stage(parse(), batch_of(b"hello", state=state))
+    run_stage(parse(), batch_of(state=state))
+    assert state == {"parse": {"format": "python"}}
+
+
+@pytest.mark.parametrize("state", [{}, {"parse": {"format": "gone"}}, {"parse": {"format": "logfmt"}}], ids=repr)
+def test_a_mixed_batch_is_read_line_by_line(state: dict[str, Any]) -> None:
+    stage = parse()
+    records = run_stage(stage, batch_of(JSON, b"hello", SESSION, PYTHON, LOGFMT, b"{broken", state=state)).records
+    assert [record.fields.get("level") for record in records] == ["WARN", None, "info", "warning", "warning", None]
+    assert records[1].fields == {"message": "hello"}
+    assert failures(stage) == {"no_match": 1, "not_json": 1}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"   ",
+        b"hello",
+        b'{"a": 1',
+        b"[1]",
+        b'"a"',
+        b"1",
+        b"null",
+        b'{"a": 1} {"b": 2}',
+        b'{"a": 1} x',
+        b"\x00",
+        b"\xff\xfe",
+        b'{"a": "\x00"} \x00',
+        b'{"a": ' + b"[" * 100_000,
+        b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+    ids=lambda line: repr(line[:20]),
+)
+def test_a_line_that_is_not_json_ships_as_it_is_and_is_counted(line: bytes) -> None:
+    stage = parse(format="json")
+    before, odd, after = run_stage(stage, batch_of(JSON, line, JSON), ["level"]).records
+    assert (odd.line, odd.format, odd.time_ns) == (line, "text", None)
+    assert odd.fields == {"message": line.decode("utf-8", "replace")}
+    assert before.fields["level"] == after.fields["level"] == "WARN"
+    assert failures(stage) == {"not_json": 1}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([b'{"level":"a"}{"level":"b"}', b"", b'{"level":"c"}'], id="two on one line, one empty"),
+        pytest.param([b'{"level":', b'"a"}', b'{"level":"b"} {"level":"c"}'], id="one over two lines"),
+    ],
+)
+def test_objects_stay_with_their_lines(lines: list[bytes]) -> None:
+    records = run_stage(parse(format="json"), batch_of(*lines), ["level"]).records
+    for record, line in zip(records, lines, strict=True):
+        whole = line == b'{"level":"c"}'
+        assert record.fields == ({"level": "c"} if whole else {"message": line.decode()})
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        pytest.param(b'\xef\xbb\xbf{"level":"a"}', "a", id="byte order mark"),
+        pytest.param(b'{"level":"a","x":NaN}', "a", id="NaN"),
+        pytest.param(b'{"level":"a","x":"\xff"}', "a", id="not UTF-8"),
+        pytest.param(rb'{"level":"a","x":"\ud800"}', "a", id="lone surrogate"),
+        pytest.param(b'{\n"level":"a"}', "a", id="pretty-printed"),
+        pytest.param(b'{"level":"a"}\nTraceback', "a", id="a traceback after it"),
+    ],
+)
+@pytest.mark.parametrize("wanted", [["level"], None], ids=["one field", "all fields"])
+def test_nearly_json_is_text_with_the_objects_fields(line: bytes, level: str, wanted: list[str] | None) -> None:
+    stage = parse(format="json")
+    record = run_stage(stage, batch_of(JSON, line), wanted).records[1]
+    assert (record.line, record.format, record.fields["level"]) == (line, "text", level)
+    assert b"\n" not in record.to_json()
+    assert json.loads(record.to_json())["level"] == level
+    assert failures(stage) == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "time", "bad"),
+    [
+        pytest.param({}, None, 0, id="no time"),
+        pytest.param({"ts": None}, None, 0, id="null"),
+        pytest.param({"ts": "soon"}, None, 1, id="unreadable"),
+        pytest.param({"timestamp": "soon", "ts": ISO}, ISO, 0, id="the next that can be read"),
+        pytest.param({"timestamp": ISO, "ts": 1}, ISO, 0, id="the first named"),
+        pytest.param({"time": 12.5, "created_at": ISO}, ISO, 0, id="a duration is no time"),
+        pytest.param({"@timestamp": ISO}, ISO, 0, id="at sign"),
+    ],
+)
+def test_the_time_comes_from_the_first_field_that_holds_one(fields: dict[str, Any], time: str | None, bad: int) -> None:
+    stage = parse(format="json")
+    other = json.dumps({"ts": ISO}).encode()
+    for lines in ([json.dumps(fields).encode()], [json.dumps(fields).encode(), other]):
+        record = run_stage(stage, batch_of(*lines), []).records[0]
+        assert record.time_ns == (the_time() if time else None)
+    assert failures(stage) == ({"bad_timestamp": 2 * bad} if bad else {})
+
+
+def test_a_time_that_the_source_gave_stays_when_the_line_has_none() -> None:
+    batch = batch_of(b'{"a": 1}', JSON)
+    for record in batch.records:
+        record.time_ns = 7
+    assert [record.time_ns for record in run_stage(parse(), batch).records] == [7, the_time()]
+
+
+def test_the_zone_is_for_times_that_name_none() -> None:
+    stage = parse(timezone="Europe/Amsterdam")
+    local, zoned = run_stage(stage, batch_of(PYTHON, JSON)).records
+    assert (local.time_ns, zoned.time_ns) == (the_time() - 3600 * 10**9, the_time())
+
+
+def test_no_time_is_taken_when_none_is_named() -> None:
+    records = run_stage(parse(timestamp=[]), batch_of(PYTHON, JSON)).records
+    assert [record.time_ns for record in records] == [None, None]
+
+
+def test_a_text_time_counts_whatever_fields_are_named() -> None:
+    stage = parse(timestamp=["created_at"], timestamp_format="%d/%m/%Y %H:%M:%S")
+    records = run_stage(stage, batch_of(PYTHON, b'{"created_at": "03/11/2026 10:00:00"}')).records
+    assert [record.time_ns for record in records] == [the_time(), the_time()]
+
+
+@pytest.mark.parametrize(
+    ("form", "line", "reason"),
+    [("json", PYTHON, "not_json"), ("python", JSON, "no_match"), ("logfmt", PYTHON, "no_match")],
+)
+def test_a_format_that_was_set_is_the_only_one_tried(form: str, line: bytes, reason: str) -> None:
+    stage = parse(format=form)
+    assert run_stage(stage, batch_of(line)).records[0].fields == {"message": line.decode()}
+    assert failures(stage) == {reason: 1}
+
+
+def test_regex_groups_become_fields() -> None:
+    stage = parse(format="regex", pattern=r"^\[(?P<ts>[^]]+)\] (?P<level>\w+) (?P<message>.*)$")
+    record, other = run_stage(stage, batch_of(b"[1793700000] WARN hi", b"x")).records
+    assert record.fields == {"ts": "1793700000", "level": "warning", "message": "hi"}
+    assert (record.time_ns, other.fields) == (TIME, {"message": "x"})
+    assert failures(stage) == {"no_match": 1}
+
+
+def test_fields_that_stages_before_added_stay() -> None:
+    batch = batch_of(JSON, PYTHON, b"hello")
+    for record in batch.records:
+        record.set("app", "x")
+    records = run_stage(parse(), batch, ["app", "level"]).records
+    assert [record.fields["app"] for record in records] == ["x"] * 3
+    assert [record.fields.get("level") for record in records] == ["WARN", "warning", None]
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "word"),
+    [
+        ({"format": "regex"}, "pattern", "needs a pattern"),
+        ({"format": "regex", "pattern": "a(b)"}, "pattern", "named group"),
+        ({"format": "json", "pattern": "(?P<a>b)"}, "pattern", "no effect"),
+        ({"timezone": "Europe/Amsterdm"}, "timezone", "Europe/Amsterdam"),
+        ({"timezone": "../../etc/passwd"}, "timezone", "IANA"),
+        ({"timestamp_format": "%H:%M"}, "timestamp_format", "whole date"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], path: str, word: str) -> None:
+    problems = dict(msgspec.convert(options, Parse, dec_hook=decode_option).check())
+    assert word in problems[path]
+
+
+def test_a_pattern_that_is_no_expression_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="RE2"):
+        msgspec.convert({"format": "regex", "pattern": "("}, Parse, dec_hook=decode_option)
+
+
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        ({}, ["*"]),
+        ({"format": "json"}, ["*"]),
+        ({"format": "python"}, ["timestamp", "level", "logger", "message"]),
+        ({"format": "regex", "pattern": "(?P<b>.)(?P<a>.)"}, ["b", "a", "message"]),
+    ],
+    ids=["auto", "json", "python", "regex"],
+)
+def test_it_says_what_it_writes(options: dict[str, Any], fields: list[str]) -> None:
+    stage = parse(**options)
+    assert list(stage.writes()) == fields
+    assert list(stage.reads()) == []
+
+
+TOKENS = st.sampled_from(
+    [JSON, PYTHON, SESSION, LOGFMT, b"{", b"}", b'"', b'{"a":1}', b'{"ts":', b"1e999", b"NaN", b"1793700000",
+     b"\\ud800", b"\xff", b"\xc3", b"\xa9", b"\0", b"\n", b"\r", b" ", b"a=1 ", b"level=x ", b"INFO:a:b"]
+)  # fmt: skip
+LINES = st.lists(st.one_of(TOKENS, st.lists(TOKENS, max_size=5).map(b"".join), st.binary(max_size=30)), max_size=8)
+OPTIONS: list[dict[str, Any]] = [
+    *({"format": form} for form in ("auto", "json", "logfmt", "python", "prefixed_json")),
+    {"format": "regex", "pattern": r"(?P<ts>\d+)|(?P<level>\w+)"},
+]
+
+
+def outcome(records: list[Record]) -> list[Any]:
+    return [(record.line, record.format, record.time_ns, record.fields, record.to_json()) for record in records]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["format"])
+@given(lines=LINES)
+def test_any_bytes_go_through_untouched(options: dict[str, Any], lines: list[bytes]) -> None:
+    batch = run_stage(parse(**options), batch_of(*lines), ["level", "a.b"])
+    assert lines_of(batch) == lines
+    assert all(isinstance(record.fields, dict) for record in batch.records)
+    json.dumps(batch.state)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["format"])
+@given(lines=LINES, cut=st.integers(0, 8))
+def test_a_batch_cut_in_two_gives_the_same_records(options: dict[str, Any], lines: list[bytes], cut: int) -> None:
+    whole = run_stage(parse(**options), batch_of(*lines), ["level", "a.b"])
+    stage = parse(**options)
+    first: Batch = run_stage(stage, batch_of(*lines[:cut]), ["level", "a.b"])
+    second = run_stage(parse(**options), batch_of(*lines[cut:], state=first.state), ["level", "a.b"])
+    assert outcome(first.records + second.records) == outcome(whole.records)
