@@ -55,8 +55,8 @@ two_line_head = re.compile(rb"[A-Z][a-z]{2} \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d[^
 two_line_body = re.compile(_LEVEL + rb": ").match
 has_two_line_heads = re.compile(rb"\n[A-Z][a-z]{2} \d{1,2}, \d{4}").search
 
-_ERROR = rb"(?:[\w$]+[./])*[\w$]*(?:Error|Exception|Throwable|Failure|Interrupt)(?:\$\w+)?(?: \[\w+\])?(?::|\s*$)"
-_RUBY_AT = rb"\S+:\d+:in [`'\"]"
+_ERROR = rb"[A-Za-z_$][\w$./]*(?:Error|Exception|Throwable|Failure|Interrupt)(?:\$\w+)?(?: \[\w+\])?(?::|\s*$)"
+_RUBY_AT = rb"[^\s:]+:\d+:in [`'\"]"
 _PY_HEAD = rb"(?:Exception Group )?Traceback \(most recent call (?:last|first)\):"
 
 _FIRST: Final = {

@@ -29,6 +29,10 @@ class Chunk(msgspec.Struct, gc=False):
     """Facts that hold for the whole partition and never change: `source`, `file`, `topic` …"""
     size: int
     """Bytes read for this chunk, line breaks included."""
+    long: int = 0
+    """Events that were longer than the source's limit and handled by its policy."""
+    cut: int = 0
+    """Bytes that this policy left out."""
 
     @classmethod
     def of_lines(cls, partition: str, data: bytes, offset: int, labels: Mapping[str, str]) -> Chunk:

@@ -25,8 +25,8 @@ def set_times(batch: Batch) -> None:
     if event is None and [r.time_ns for r in batch.records].count(None) == len(batch.records):
         # No record of the partition ever had a time: the same as below, in a third of the time.
         first = read_at + tick + 1 if read_at == last else read_at
-        for time_ns, record in enumerate(batch.records, first):
-            record.time_ns = time_ns
+        for at, record in enumerate(batch.records, first):
+            record.time_ns = at
         if batch.records:
             state["last"], state["tick"] = read_at, first - read_at + len(batch.records) - 1
         return

@@ -166,6 +166,8 @@ def _component_families(meters: Iterable[Meter]) -> Iterable[Metric]:
     dead = CounterMetricFamily(
         "tailrace_events_dead_lettered", "Events that a component could not take.", labels=COMPONENT
     )
+    long = CounterMetricFamily("tailrace_long_events", "Events over a source's limit.", labels=COMPONENT)
+    cut = CounterMetricFamily("tailrace_cut_bytes", "Bytes left out of events over the limit.", labels=COMPONENT)
     retries = CounterMetricFamily("tailrace_retries", "Sends that failed and were tried again.", labels=COMPONENT)
     batches = HistogramMetricFamily("tailrace_batch_seconds", "Time that a batch took.", labels=COMPONENT)
     for meter in meters:
@@ -177,13 +179,15 @@ def _component_families(meters: Iterable[Meter]) -> Iterable[Metric]:
         for reason, events in sorted(meter.dropped.items()):
             dropped.add_metric([*labels, reason], events)
         dead.add_metric(labels, meter.dead)
+        long.add_metric(labels, meter.long)
+        cut.add_metric(labels, meter.cut)
         retries.add_metric(labels, meter.retries)
         total, buckets = 0, []
         for bound, count in zip((*map(str, BUCKETS), "+Inf"), meter.batches, strict=True):
             total += count
             buckets.append((bound, total))
         batches.add_metric(labels, buckets, meter.seconds)
-    return events_in, events_out, bytes_in, bytes_out, dropped, dead, retries, batches
+    return events_in, events_out, bytes_in, bytes_out, dropped, dead, long, cut, retries, batches
 
 
 def _verdict(problem: str) -> web.Response:

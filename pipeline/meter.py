@@ -20,6 +20,8 @@ class Meter:
         """Events left out, by reason."""
         self.dead = 0
         """Events put into the dead letter."""
+        self.long = self.cut = 0
+        """Events over a source's limit, and the bytes left out of them."""
         self.retries = 0
         self.seconds = 0.0
         self.batches = [0] * (len(BUCKETS) + 1)

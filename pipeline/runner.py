@@ -161,10 +161,15 @@ class Runner:
             state=partition.state,
             dead=[],
         )
-        self.meters[name].count_in(len(batch.records), chunk.size)
+        meter = self.meters[name]
+        meter.count_in(len(batch.records), chunk.size)
+        if chunk.long or chunk.cut:
+            meter.long += chunk.long
+            meter.cut += chunk.cut
+            log.warning("events over the limit", source=name, path=chunk.labels.get("file", ""), left_out=chunk.cut)
         start = time.perf_counter()
         batch = self.chain.run(batch)
-        self.meters[name].count_out(len(batch.records), batch.size, time.perf_counter() - start)
+        meter.count_out(len(batch.records), batch.size, time.perf_counter() - start)
         ack.state = msgspec.json.encode(partition.state)
         if batch.dead:
             ack.owed.add(DEAD_LETTER)

@@ -9,9 +9,11 @@ import ipaddress
 import math
 import re
 import tomllib
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +23,8 @@ import re2
 Found: TypeAlias = list[tuple[str, bytes]]
 """What was taken out: rule id and the secret itself. Stays inside the stage."""
 Span: TypeAlias = tuple[int, int]
+View: TypeAlias = tuple[bytes, Callable[[int], int]]
+"""A text as it is searched, and where its bytes stand in the text that is changed."""
 
 KEY_NAME = "key-name"
 """Rule id of a value that was hidden because of its key."""
@@ -497,22 +501,33 @@ def _line_of(parts: list[bytes], place: int) -> int:
     return 0
 
 
-def _unescape_map(data: bytes) -> tuple[bytes, Callable[[int], int]]:
-    """The same, and where each of its bytes stood."""
-    parts: list[bytes] = []
-    origin: list[int] = []
-    last = 0
-    for found in _ESCAPE.finditer(data):
-        start, end = found.span()
-        parts.append(data[last:start])
-        origin.extend(range(last, start))
-        plain = _escapes[found[0]]
-        parts.append(plain)
-        origin.extend([start] * len(plain))
-        last = end
-    parts.append(data[last:])
-    origin.extend(range(last, len(data) + 1))
-    return b"".join(parts), origin.__getitem__
+def _unescaped(data: bytes) -> tuple[bytes, Callable[[int], int]]:
+    """The text with its escapes resolved, and where each of its bytes stood before."""
+    parts = _ESCAPES.split(data)
+    raw_ends = list(accumulate(map(len, parts)))
+    plain_parts = _plain_parts(parts)
+    plain_ends = list(accumulate(map(len, plain_parts)))
+
+    def origin(place: int) -> int:
+        part = bisect_right(plain_ends, place)
+        if part == len(plain_ends):
+            return len(data)
+        plain, raw = (plain_ends[part - 1], raw_ends[part - 1]) if part else (0, 0)
+        return raw if part % 2 else raw + place - plain
+
+    return b"".join(plain_parts), origin
+
+
+def _views(data: bytes, *, raw: bool) -> list[View]:
+    """The text as it is (`raw`) and with the escapes of JSON, and of JSON inside a JSON string, resolved."""
+    if b"\\" not in data:
+        return [(data, int)]
+    once, origin = _unescaped(data)
+    views: list[View] = [(data, int), (once, origin)] if raw else [(once, origin)]
+    if b"\\" in once:
+        twice, inner = _unescaped(once)
+        views.append((twice, lambda place: origin(inner(place))))
+    return views
 
 
 _between: list[bytes] = []
@@ -603,19 +618,29 @@ class Engine:
         """Which lines may hold a secret, and by which rules. `raw`: lines may be plain text, not JSON alone."""
         text = _joined(lines)
         hits: dict[int, dict[Rule, None]] = {}
-        escaped = b"\\" in text
-        if raw or not escaped:
+        if b"\\" not in text:
             self._scan(text, hits)
-        if escaped:
-            parts = _ESCAPES.split(text)
-            nested = _nested(parts)
-            self._scan(b"".join(_plain_parts(parts)), hits)
-            if nested:
-                inner: dict[int, dict[Rule, None]] = {}
-                self._scan(_joined([_behind(parts[place]) for place in nested]), inner)
-                for place, rules in inner.items():
-                    hits.setdefault(_line_of(parts, nested[place]), {}).update(rules)
+        elif raw:
+            self._scan(text, hits)
+            escaped = [place for place, line in enumerate(lines) if b"\\" in line]
+            self._scan_resolved(_joined([lines[place] for place in escaped]), hits, escaped)
+        else:
+            self._scan_resolved(text, hits, range(len(lines)))
         return {place: list(rules) for place, rules in hits.items()}
+
+    def _scan_resolved(self, text: bytes, hits: dict[int, dict[Rule, None]], numbers: Sequence[int]) -> None:
+        """The same for joined lines with escapes; `numbers` are the lines' own."""
+        parts = _ESCAPES.split(text)
+        nested = _nested(parts)
+        found: dict[int, dict[Rule, None]] = {}
+        self._scan(b"".join(_plain_parts(parts)), found)
+        if nested:
+            inner: dict[int, dict[Rule, None]] = {}
+            self._scan(_joined([_behind(parts[place]) for place in nested]), inner)
+            for place, rules in inner.items():
+                found.setdefault(_line_of(parts, nested[place]), {}).update(rules)
+        for place, rules in found.items():
+            hits.setdefault(numbers[place], {}).update(rules)
 
     def _scan(self, text: bytes, hits: dict[int, dict[Rule, None]]) -> None:
         announced, both = self._announced, self._both
@@ -670,15 +695,11 @@ class Engine:
             self._scan(data, hits)
         return list(hits.get(0, ()))
 
-    def _spans(self, data: bytes, rules: Sequence[Rule], before: bytes) -> list[tuple[int, int, str]]:
+    def _spans(
+        self, data: bytes, rules: Sequence[Rule], before: bytes = b"", raw: bool = True
+    ) -> list[tuple[int, int, str]]:
         """Where secrets are in the text that has `before` (its key, as in JSON) in front of it."""
-        views: list[tuple[bytes, Callable[[int], int]]] = [(data, int)]
-        if b"\\" in data:
-            once, origin = _unescape_map(data)
-            views.append((once, origin))
-            if b"\\" in once:
-                twice, inner = _unescape_map(once)
-                views.append((twice, lambda place: origin(inner(place))))
+        views = _views(data, raw=raw)
         found = []
         for rule in rules:
             for text, origin_of in views:
@@ -834,21 +855,16 @@ class Engine:
 
     def json_line(self, line: bytes, rules: Sequence[Rule], found: Found) -> bytes:
         """A JSON object as one line: untouched values keep their bytes. Raises ValueError when it is no JSON object."""
-        live = rules
-        if b"\\" in line:
-            once = unescape(line)
-            views = [line, once, unescape(once)] if b"\\" in once else [line, once]
-            live = [rule for rule in rules if any(rule.maybe(view) for view in views)]
-        else:
-            live = [rule for rule in rules if not rule.anchored or rule.maybe(line)]
-            if not any(rule.anchored for rule in live) and not (self._names in live and self._names.maybe(line)):
-                own: Found = []
-                new = self._in_strings(line, live, own)
-                if new is not None:
-                    found += own
-                    return new
-        if not live:
-            return line
+        special = [rule for rule in rules if rule.anchored or rule is self._names]
+        if special:
+            texts = [text for text, _ in _views(line, raw=False)]
+            special = [rule for rule in special if any(rule.maybe(text) for text in texts)]
+        if not special:
+            own: Found = []
+            new = self._in_strings(line, rules, own)
+            if new is not None:
+                found += own
+                return new
         new = self._json(line, found, "", False, 0)
         if self.candidates(new) and _repeats_a_key(new):
             # readers see the last of equal keys: a secret under the others would ship unseen
@@ -858,17 +874,11 @@ class Engine:
     def _in_strings(self, line: bytes, rules: Sequence[Rule], found: Found) -> bytes | None:
         """Substitute in the line itself, if every secret lies within one string value; None: it has to be decoded."""
         for _ in range(100):
-            spans = self._spans(line, rules, b"")
+            spans = self._spans(line, rules, raw=False)
             if not spans:
                 return line
-            for start, end, _rule in spans:
-                close = line.find(b'"', end)
-                if (
-                    line.count(b'"', 0, start) % 2 == 0
-                    or b'"' in line[start:end]
-                    or line[close + 1 : close + 20].lstrip()[:1] == b":"
-                ):
-                    return None
+            if not all(_within_a_string(line, start, end) for start, end, _ in spans):
+                return None
             line = self._without(line, spans, found)
             if not (rules := self.candidates(line)):
                 return line
@@ -903,6 +913,15 @@ class Engine:
         if first in b"tfn":
             return raw
         return b"0" if self._number(raw, found, key, hide) else raw
+
+
+def _within_a_string(line: bytes, start: int, end: int) -> bool:
+    """Whether this part of a JSON line lies within one string that is a value: then it can change where it stands."""
+    head, secret, tail = line[:start], line[start:end], line[end:]
+    if b"\\" in line:
+        head, secret, tail = _ESCAPE.sub(b"", head), _ESCAPE.sub(b"", secret), _ESCAPE.sub(b"", tail)
+    close = tail.find(b'"')
+    return head.count(b'"') % 2 == 1 and b'"' not in secret and tail[close + 1 : close + 20].lstrip()[:1] != b":"
 
 
 def _object(raw: bytes) -> dict[str, msgspec.Raw]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tailrace.pipeline import discover
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +34,10 @@ CONTRACTS = {
 }
 """The modules that everything stands on, and which of the engine they may import."""
 
-NO_TWIN = {"__init__.py": "holds the package's sentence, or is tested through what it offers"}
+NO_TWIN = {
+    "__init__.py": "holds the package's sentence, or is tested through what it offers",
+    "__main__.py": "only calls main",
+}
 """Files that need no test of their own, each with the reason. Private side modules are tested with their owner."""
 
 NEVER_IN_STAGES = {
@@ -55,6 +59,11 @@ ORPHANS = {
     "asyncio.get_running_loop().create_task",
     "asyncio.get_event_loop().create_task",
 }
+
+AWAITED = {
+    "pipeline/sources/_watch.py": "lives in an async generator, where no TaskGroup can; awaited when the watch ends",
+}
+"""Files that may start a task themselves, each with the reason."""
 
 FILES = sorted(path.relative_to(ROOT) for top in PRODUCT for path in (ROOT / top).rglob("*.py"))
 MODULES = {path.with_suffix("").as_posix().removesuffix("/__init__"): path for path in FILES}
@@ -158,7 +167,8 @@ def test_a_stage_does_no_io_and_repeats_itself_exactly(path: Path) -> None:
 
 @of(FILES)
 def test_no_task_is_left_alone(path: Path) -> None:
-    assert [name for name in calls(path) if name in ORPHANS] == [], "use asyncio.TaskGroup"
+    found = [name for name in calls(path) if name in ORPHANS]
+    assert bool(found) == (path.as_posix() in AWAITED), "use asyncio.TaskGroup"
 
 
 @of([path for path in FILES if path.name not in NO_TWIN and not path.name.startswith("_")])

@@ -177,9 +177,7 @@ class Loki(Sink):
         if rejected:
             raise Rejected(rejected, "see Loki's limits_config: age, line size, label and stream limits")
 
-    async def _find_refused(
-        self, batches: Sequence[Batch], reason: str, rejected: list[tuple[Record, str]]
-    ) -> None:
+    async def _find_refused(self, batches: Sequence[Batch], reason: str, rejected: list[tuple[Record, str]]) -> None:
         """Push the halves again: what was stored already is equal, and Loki drops it."""
         entries = [(batch, record) for batch in batches for record in batch.records]
         if len(entries) == 1:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..batch import Chunk, Position
 from ..component import Lag
-from ..framing import Framer
+from ..framing import Framed, Framer
 
 FINGERPRINT_BYTES = 1024
 """A file is known by device, inode, and a hash of its first bytes, as many as there are up to this."""
@@ -53,22 +53,20 @@ class Followed:
             framed = self._framing.split(self.rest, self._offset, final=not data and (final or quiet), skip=self._skip)
             if framed.taken:
                 self.rest = self.rest[framed.taken :]
-                self._offset += framed.taken
-                self._skip = framed.skip
-                return Chunk(self.key, self._position(), framed.lines, framed.offsets, labels, framed.taken)
+                return self._chunk(framed, labels)
             if not data:
                 return None
 
     def finish(self, labels: Mapping[str, str]) -> Chunk:
         """What was read before the file was cut, as its last events."""
         framed = self._framing.split(self.rest, self._offset, final=True, skip=self._skip)
-        self.rest, self._offset, self._skip = b"", self._offset + framed.taken, 0
-        return Chunk(self.key, self._position(), framed.lines, framed.offsets, labels, framed.taken)
+        self.rest = b""
+        return self._chunk(framed, labels)
 
     def seek_end(self, labels: Mapping[str, str]) -> Chunk:
         """Leave out what is there; the empty chunk carries the position of the end."""
         self._offset = os.fstat(self._fd).st_size
-        return Chunk(self.key, self._position(), [], [], labels, 0)
+        return self._chunk(Framed([], []), labels)
 
     def was_cut(self) -> bool:
         """The file is shorter than what was read of it."""
@@ -90,6 +88,20 @@ class Followed:
     def close(self) -> None:
         """Let the handle go."""
         os.close(self._fd)
+
+    def _chunk(self, framed: Framed, labels: Mapping[str, str]) -> Chunk:
+        self._offset += framed.taken
+        self._skip = framed.skip
+        return Chunk(
+            partition=self.key,
+            position=self._position(),
+            lines=framed.lines,
+            offsets=framed.offsets,
+            labels=labels,
+            size=framed.taken,
+            long=framed.long,
+            cut=framed.cut,
+        )
 
     def _position(self) -> Position:
         if len(self._head) < FINGERPRINT_BYTES:

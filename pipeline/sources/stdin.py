@@ -50,7 +50,16 @@ class Stdin(Source):
             framed = framing.split(rest, offset, final=not data, skip=skip)
             if framed.taken:
                 rest, offset, skip = rest[framed.taken :], offset + framed.taken, framed.skip
-                yield Chunk(partition, {"offset": offset}, framed.lines, framed.offsets, labels, framed.taken)
+                yield Chunk(
+                    partition=partition,
+                    position={"offset": offset},
+                    lines=framed.lines,
+                    offsets=framed.offsets,
+                    labels=labels,
+                    size=framed.taken,
+                    long=framed.long,
+                    cut=framed.cut,
+                )
             if not data:
                 return
 

@@ -123,12 +123,15 @@ some_lines = st.lists(st.sampled_from(LOG_LINES), max_size=25)
     ending=st.sampled_from([b"\n", b"\r\n"]),
     tail=st.sampled_from([b"", *LOG_LINES]),
     cuts=st.lists(st.integers(0, 1 << 20), max_size=12),
-    max_bytes=st.sampled_from([1, 3, 4, 7, 20, 64, 200, 6000, MIB]),
+    max_bytes=st.sampled_from([1, 3, 4, 7, 20, 27, 64, 200, 6000, MIB]),
     mode=st.sampled_from(MODES),
     on_long=st.sampled_from(POLICIES),
     begin=st.sampled_from([0, 1000]),
 )
 @example([b"panic: x", b"", b"", b"up"], b"\n", b"", [9, 10], 20, "traceback", "split", 0)
+@example([b"2026-11-03 10:00:00 INFO up"], b"\n", b"", [28], 27, "traceback", "split", 0)
+@example([b"goroutine 1 [running]:", b"exit status 2" + b"y" * 5000], b"\n", b"", [5000], MIB, "traceback", "split", 0)
+@example([b"> x", b"Nov 03, 2026 10:00:00 AM Main main", b"SEVERE: x"], b"\n", b"", [39], 7, "traceback", "split", 0)
 def test_the_events_do_not_depend_on_how_much_is_read_at_once(
     lines: list[bytes],
     ending: bytes,
@@ -175,6 +178,12 @@ def test_a_line_of_50_mb_is_never_held_in_memory(
     assert shipped + cut + framed.cut == 50 * MIB + 20
     assert shipped == (MIB if on_long == "truncate" else 50 * MIB + 20)
     assert long + framed.long == 1
+
+
+def test_what_may_be_part_of_a_trace_is_not_waited_for_without_end() -> None:
+    framing = framer("traceback", MIB, "split")
+    data = b"ValueError: x\n" + b"y" * 20_000
+    assert framing.split(data, 0, final=False).lines == [b"ValueError: x"]
 
 
 def test_lines_are_cut_at_line_breaks_and_know_where_they_start() -> None:

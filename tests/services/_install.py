@@ -77,7 +77,8 @@ def go_build(source: Path, package: str, into: Path) -> None:
 
 def debian_package(name: str, scratch: Path) -> Path:
     """The unpacked files of a Debian package; it is not installed."""
-    fetch = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name]  # else root's folder is complained about
+    as_we_are = ["-o", "APT::Sandbox::User=root"]  # another user could not write into our folder
+    fetch = ["apt-get", "-qq", *as_we_are, "download", name]
     try:
         run(fetch, cwd=scratch)
     except subprocess.CalledProcessError:  # the lists of a new machine are empty

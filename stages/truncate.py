@@ -1,0 +1,330 @@
+"""Cuts what is too long, and says how long it was and what it was."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
+
+from ..pipeline.batch import Batch
+from ..pipeline.component import Stage
+from ..pipeline.record import Record
+
+if TYPE_CHECKING:  # only the exporter needs it at run time
+    from prometheus_client.core import Metric
+
+SMALLEST = 80
+"""The marker itself takes up to 70 characters: a lower limit would leave nothing but markers."""
+
+_LINE = "line"
+_decode = msgspec.json.decode
+_encode = msgspec.json.encode
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_Object: TypeAlias = dict[str, msgspec.Raw]
+_INSIDE = (b"{", b"[")
+_DEEPEST = 64
+
+
+class Truncate(Stage):
+    """Cut long fields, or the long line, to a limit that the marker counts towards.
+
+    The marker tells the original length and the start of its SHA-256: `…(truncated, 12345 chars, sha256 1a2b3c4d5e6f)`.
+    A JSON line stays JSON with its types: only strings are cut, and without `fields` the longest ones until it fits;
+    where even that is not enough (an object of numbers alone), the record goes to the dead letter.
+    """
+
+    max_chars: int | None = None
+    """The longest a field or line may be, in characters."""
+    max_bytes: int | None = None
+    """The longest a field or line may be, in bytes of UTF-8; a JSON line counts as it is written, escapes and all."""
+    fields: list[str] = []
+    """The fields to look at; `request.body` is `body` within `request`, and of an object or a list each string is.
+    Without any it is the line itself."""
+    keep: Literal["head", "head_tail"] = "head"
+    """`head`: what is kept is the start. `head_tail`: start and end, with the marker between them."""
+
+    def check(self) -> Iterable[tuple[str, str]]:
+        """Say what is wrong with the limit."""
+        if (self.max_chars is None) == (self.max_bytes is None):
+            found = "both are given" if self.max_chars is not None else "neither is given"
+            yield "max_chars", f"write max_chars or max_bytes, one of the two ({found})"
+        for option, limit in (("max_chars", self.max_chars), ("max_bytes", self.max_bytes)):
+            if limit is not None and limit < SMALLEST:
+                yield option, f"{limit} leaves no room beside the marker: write {SMALLEST} or more"
+        for place, path in enumerate(self.fields):
+            if not all(path.split(".")):
+                yield f"fields[{place}]", f"{path!r} is not a field: write a name, or names with dots between them"
+
+    # No `reads`: naming the fields there would have the engine decode the longest values of every record, while
+    # only lines over the limit need a look, and these are decoded here.
+
+    def process(self, batch: Batch) -> Batch:
+        """Cut what is too long. Raises ValueError on a JSON record that cannot be cut to the limit."""
+        limit = self._limit
+        for record in [record for record in batch.records if len(record.line) > limit]:
+            if not self.fields:
+                self._cut_line(record)
+            elif record.format == "json":
+                self._cut_fields(record)
+            elif record.parsed is not None:
+                self._cut_dict(record.parsed, record)
+            elif "message" in self.fields:  # a line that nobody parsed is its own message
+                self._cut_line(record)
+        if self.fields:
+            first = {names[0] for _, names in self._paths}
+            for record in batch.records:
+                # added fields may come from anywhere: the line's length says nothing about them
+                if record.added and not first.isdisjoint(record.added):
+                    self._cut_dict(record.added, record)
+        return batch
+
+    def collect(self) -> Iterable[Metric]:
+        """Values cut, by field."""
+        from prometheus_client.core import CounterMetricFamily
+
+        family = CounterMetricFamily("tailrace_truncations", "Values cut to a limit.", labels=["component", "field"])
+        for field, number in sorted(self._counts.items()):
+            family.add_metric([self.name, field], number)
+        yield family
+
+    @cached_property
+    def _counts(self) -> Counter[str]:
+        return Counter()
+
+    @property
+    def _limit(self) -> int:
+        return self.max_chars or self.max_bytes or 0
+
+    @cached_property
+    def _paths(self) -> list[tuple[str, list[str]]]:
+        return [(path, path.split(".")) for path in self.fields]
+
+    # text
+
+    def _cut(self, text: str, limit: int | None = None) -> str:
+        """The text itself if it fits, else what is kept of it with the marker."""
+        limit = self._limit if limit is None else limit
+        if self.max_chars is not None:
+            return text if len(text) <= limit else self._shortened(text, limit)
+        if len(text) * 4 <= limit:
+            return text
+        data = text.encode("utf-8", "surrogatepass")
+        return text if len(data) <= limit else self._shortened_bytes(data, limit).decode("utf-8", "surrogatepass")
+
+    def _shortened(self, text: str, limit: int) -> str:
+        mark = _marker(len(text), "chars", text.encode("utf-8", "surrogatepass"))
+        room = max(0, limit - len(mark))
+        tail = room // 2 if self.keep == "head_tail" else 0
+        return text[: room - tail] + mark + (text[len(text) - tail :] if tail else "")
+
+    def _shortened_bytes(self, data: bytes, limit: int) -> bytes:
+        mark = _marker(len(data), "bytes", data).encode()
+        room = max(0, limit - len(mark))
+        tail = room // 2 if self.keep == "head_tail" else 0
+        return _head(data, room - tail) + mark + _tail(data, tail)
+
+    # records
+
+    def _cut_line(self, record: Record) -> None:
+        if record.format == "json":
+            self._fit_json(record)
+            return
+        line = record.line
+        if self.max_bytes is not None:
+            cut = self._shortened_bytes(line, self.max_bytes)
+        else:
+            text = line.decode("utf-8", "surrogateescape")  # each stray byte counts as a character and stays
+            if len(text) <= self._limit:
+                return
+            mark = _marker(len(text), "chars", line)
+            room = self._limit - len(mark)
+            tail = room // 2 if self.keep == "head_tail" else 0
+            short = text[: room - tail] + mark + (text[len(text) - tail :] if tail else "")
+            cut = short.encode("utf-8", "surrogateescape")
+        if record.parsed is not None and record.parsed.get("message") == record.text:
+            record.parsed["message"] = cut.decode("utf-8", "replace")
+        record.line = cut
+        self._counts[_LINE] += 1
+
+    def _fit_json(self, record: Record) -> None:
+        """Cut the longest strings to a common length that lets the line fit."""
+        excess = self._size(record.line) - self._limit
+        if excess <= 0:
+            return
+        fields = _read(record.line)
+        lengths = sorted(self._lengths(bytes(raw) for raw in fields.values()), reverse=True)
+        cap = _level(lengths, excess)
+        while True:
+            new = {name: self._cut_raw(raw, cap) for name, raw in fields.items()}
+            line = _encode(new)
+            if self._size(line) <= self._limit:
+                break
+            if cap == SMALLEST:
+                raise ValueError(f"nothing left to cut: the line cannot be brought to {self._limit}")
+            cap = max(SMALLEST, cap * 3 // 4)  # escapes take more room than what they stand for
+        record.line = line
+        self._keep_step(record, {name for name, raw in new.items() if raw is not fields[name]})
+        self._counts[_LINE] += 1
+
+    def _lengths(self, raws: Iterable[bytes], depth: int = 0) -> Iterator[int]:
+        for raw in raws:
+            if raw[:1] == b'"':
+                text = _text(raw)
+                yield len(text) if self.max_chars is not None else len(text.encode())
+            elif raw[:1] in _INSIDE:
+                yield from self._lengths(map(bytes, _items(raw, depth)), depth + 1)
+
+    def _cut_raw(self, value: msgspec.Raw, cap: int, depth: int = 0) -> msgspec.Raw:
+        """The value with its strings cut to `cap`; itself when none is longer."""
+        raw = bytes(value)
+        if len(raw) <= cap:
+            return value
+        if raw[:1] == b'"':
+            text = _text(raw)
+            cut = self._cut(text, cap)
+            return value if cut is text else msgspec.Raw(_encode(cut))
+        if raw[:1] == b"{":
+            fields = _read(raw, depth)
+            new = {name: self._cut_raw(item, cap, depth + 1) for name, item in fields.items()}
+            return msgspec.Raw(_encode(new)) if any(new[name] is not fields[name] for name in new) else value
+        if raw[:1] == b"[":
+            items = _items(raw, depth)
+            cuts = [self._cut_raw(item, cap, depth + 1) for item in items]
+            same = all(cut is item for cut, item in zip(cuts, items, strict=True))
+            return value if same else msgspec.Raw(_encode(cuts))
+        return value
+
+    def _size(self, line: bytes) -> int:
+        return len(line) if self.max_bytes is not None else len(line.decode("utf-8", "replace"))
+
+    def _cut_fields(self, record: Record) -> None:
+        fields = _read(record.line)
+        changed: set[str] = set()
+        for path, names in self._paths:
+            new = self._cut_at(fields, names, 0)
+            if new is not fields:
+                fields = new
+                changed.add(names[0])
+                self._counts[path] += 1
+        if changed:
+            record.line = _encode(fields)
+            self._keep_step(record, changed)
+
+    def _cut_at(self, fields: _Object, names: list[str], depth: int) -> _Object:
+        """The object with the value at the end of the path cut; itself when that is short enough."""
+        value = fields.get(names[depth])
+        if value is None or len(bytes(value)) <= self._limit:
+            return fields
+        if depth == len(names) - 1:
+            new = self._cut_raw(value, self._limit)
+        elif bytes(value)[:1] == b"{":
+            inner = _read(bytes(value), depth)
+            cut = self._cut_at(inner, names, depth + 1)
+            new = value if cut is inner else msgspec.Raw(_encode(cut))
+        else:
+            return fields
+        return fields if new is value else {**fields, names[depth]: new}
+
+    def _keep_step(self, record: Record, names: set[str]) -> None:
+        """What was decoded of the line before says the same as the line now."""
+        if record.parsed is not None:
+            fields = _read(record.line)
+            for name in names & record.parsed.keys():
+                if not (record.added and name in record.added):
+                    record.parsed[name] = _plain(fields[name])
+
+    def _cut_dict(self, fields: dict[str, Any], record: Record) -> None:
+        """Cut decoded fields; a text line that shows the same value is cut with it."""
+        for path, names in self._paths:
+            holder: Any = fields
+            for name in names[:-1]:
+                holder = holder.get(name) if isinstance(holder, dict) else None
+            old = holder.get(names[-1]) if isinstance(holder, dict) else None
+            new = self._cut_value(old)
+            if new is old:
+                continue
+            holder[names[-1]] = new
+            self._counts[path] += 1
+            if fields is record.added:
+                if record.parsed is not None and names[0] in record.parsed:
+                    record.parsed[names[0]] = fields[names[0]]
+            elif isinstance(old, str):
+                shown = old.encode("utf-8", "surrogatepass")
+                record.line = record.line.replace(shown, new.encode("utf-8", "surrogatepass"), 1)
+
+    def _cut_value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._cut(value)
+        if isinstance(value, dict):
+            new = {name: self._cut_value(item) for name, item in value.items()}
+            return new if any(new[name] is not item for name, item in value.items()) else value
+        if isinstance(value, list):
+            items = [self._cut_value(item) for item in value]
+            return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+        return value
+
+
+def _marker(length: int, unit: str, data: bytes) -> str:
+    return f"…(truncated, {length} {unit}, sha256 {hashlib.sha256(data).hexdigest()[:12]})"
+
+
+def _level(lengths: list[int], excess: int) -> int:
+    """The length (longest first) to which all longer ones are cut to save `excess`; at least `SMALLEST`."""
+    total = 0
+    for count, length in enumerate(lengths, 1):
+        total += length
+        below = lengths[count] if count < len(lengths) else 0
+        if total - count * below >= excess:
+            return max(SMALLEST, (total - excess) // count)
+    return SMALLEST
+
+
+def _head(data: bytes, size: int) -> bytes:
+    for _ in range(3):
+        if 0 < size < len(data) and data[size] & 0xC0 == 0x80:
+            size -= 1
+    return data[:size]
+
+
+def _tail(data: bytes, size: int) -> bytes:
+    start = len(data) - size
+    for _ in range(3):
+        if start < len(data) and data[start] & 0xC0 == 0x80:
+            start += 1
+    return data[start:]
+
+
+def _read(raw: bytes, depth: int = 0) -> _Object:
+    _not_too_deep(depth)
+    try:
+        return _object(raw)
+    except UnicodeDecodeError:
+        return _object(raw.decode("utf-8", "replace").encode())
+    except msgspec.DecodeError:
+        raise ValueError("a record that should be one JSON object cannot be decoded") from None
+
+
+def _items(raw: bytes, depth: int) -> list[msgspec.Raw]:
+    _not_too_deep(depth)
+    return list(_read(raw, depth).values()) if raw[:1] == b"{" else _list(raw)
+
+
+def _not_too_deep(depth: int) -> None:
+    if depth > _DEEPEST:
+        raise ValueError(f"JSON nested deeper than {_DEEPEST} levels")
+
+
+def _plain(raw: msgspec.Raw) -> Any:
+    try:
+        return _decode(raw)
+    except UnicodeDecodeError:
+        return _decode(bytes(raw).decode("utf-8", "replace"))
+
+
+def _text(raw: bytes) -> str:
+    return str(_plain(msgspec.Raw(raw)))

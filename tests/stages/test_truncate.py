@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+import time
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace.pipeline.record import Record
+from tailrace.stages.truncate import SMALLEST, Truncate
+from tailrace.testing import batch_of, lines_of, run_stage
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=400),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def truncated(line: bytes, format: str = "json", wanted: tuple[str, ...] = (), **options: object) -> Record:
+    batch = batch_of(line)
+    record = batch.records[0]
+    record.format = format  # type: ignore[assignment]  # a literal's value
+    if wanted:
+        record.parsed = {name: value for name, value in json.loads(line).items() if name in wanted}
+    run_stage(msgspec.convert(options, Truncate), batch)
+    return record
+
+
+def shape(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: shape(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value]
+    return str if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({}, "max_chars"),
+        ({"max_chars": 100, "max_bytes": 100}, "max_chars"),
+        ({"max_chars": SMALLEST - 1}, "max_chars"),
+        ({"max_bytes": 5}, "max_bytes"),
+        ({"max_bytes": 500, "fields": ["a..b"]}, "fields[0]"),
+    ],
+    ids=["no limit", "both limits", "limit below the marker", "bytes below the marker", "empty name in a path"],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, object], path: str) -> None:
+    assert [where for where, _ in msgspec.convert(options, Truncate).check()] == [path]
+
+
+def test_the_smallest_limit_is_accepted() -> None:
+    assert not list(Truncate(max_chars=SMALLEST).check())
+
+
+def test_the_marker_tells_length_and_hash_of_the_original() -> None:
+    line = truncated(b"a" * 1000, "text", max_chars=100).line.decode()
+    digest = "41edece42d63e8d9bf515a9ba6932e1c20cbc9f5a5d134645adb5db1b9737ea3"
+    assert line == "a" * (100 - 48) + f"…(truncated, 1000 chars, sha256 {digest[:12]})"
+
+
+def test_head_tail_keeps_both_ends() -> None:
+    line = truncated(b"<" + b"a" * 1000 + b">", "text", max_chars=100, keep="head_tail").line.decode()
+    assert (line[0], line[-1], len(line)) == ("<", ">", 100)
+
+
+def test_a_field_is_cut_and_all_others_keep_their_bytes() -> None:
+    line = b'{"a": 1.50, "prompt": "' + b"x" * 500 + b'", "z": {"k": [1e3, 12345678901234567890123]}}'
+    record = truncated(line, max_chars=100, fields=["prompt"], wanted=("a", "prompt"))
+    assert b"1.50" in record.line
+    assert b'{"k": [1e3, 12345678901234567890123]}' in record.line
+    assert len(json.loads(record.line)["prompt"]) == 100
+    assert record.parsed is not None
+    assert record.parsed["prompt"] == json.loads(record.line)["prompt"]
+
+
+def test_a_path_reaches_into_objects_and_lists() -> None:
+    line = json.dumps({"request": {"messages": [{"content": "x" * 500}], "n": 1}, "other": "y" * 500}).encode()
+    fields = json.loads(truncated(line, max_chars=90, fields=["request.messages"]).line)
+    assert len(fields["request"]["messages"][0]["content"]) == 90
+    assert (fields["request"]["n"], fields["other"]) == (1, "y" * 500)
+
+
+def test_a_long_line_loses_of_its_longest_strings_only() -> None:
+    line = json.dumps({"id": "7", "short": "s" * 100, "long": "x" * 5000, "longer": "y" * 9000}).encode()
+    record = truncated(line, max_bytes=1000)
+    fields = json.loads(record.line)
+    assert (fields["id"], fields["short"]) == ("7", "s" * 100)
+    assert 900 < len(record.line) <= 1000
+
+
+def test_added_fields_and_parsed_fields_of_text_are_cut() -> None:
+    batch = batch_of(b"head " + b"m" * 300, b"short")
+    batch.records[0].parsed = {"message": "m" * 300}
+    batch.records[1].set("note", "n" * 300)
+    run_stage(Truncate(max_chars=100, fields=["message", "note"]), batch)
+    first, second = batch.records
+    assert first.parsed is not None
+    assert second.added is not None
+    assert len(first.parsed["message"]) == len(second.added["note"]) == len(second.fields["note"]) == 100
+    assert first.line == b"head " + first.parsed["message"].encode()
+
+
+def test_a_line_that_nobody_parsed_is_its_own_message() -> None:
+    assert len(truncated(b"x" * 200, "text", max_bytes=100, fields=["message"]).line) == 100
+
+
+def test_what_is_short_enough_is_not_decoded() -> None:
+    line = b'{"this is": not even JSON}'
+    assert truncated(line, max_chars=100).line is line
+
+
+def test_what_cannot_be_cut_is_refused_without_saying_what_it_holds() -> None:
+    with pytest.raises(ValueError, match="cannot be brought to 100") as error:
+        truncated(json.dumps({"secretnumber": list(range(1000))}).encode(), max_chars=100)
+    assert "secretnumber" not in str(error.value)
+
+
+def test_bytes_that_are_not_utf8_are_cut_too() -> None:
+    assert len(truncated(b'{"a":"' + b"\xff" * 500 + b'"}', max_chars=100, fields=["a"]).line) < 400
+    assert len(truncated(b"\x80" * 500, "text", max_bytes=100).line) <= 100
+
+
+def test_thousands_of_strings_take_no_quadratic_time() -> None:
+    line = json.dumps({"a": ["x" * 100] * 5000}).encode()
+    start = time.process_time()
+    with pytest.raises(ValueError, match="nothing left to cut"):
+        truncated(line, max_bytes=1000)
+    assert time.process_time() - start < 5
+
+
+def test_cuts_are_counted_by_field() -> None:
+    stage = Truncate(name="cut", max_chars=100, fields=["a"])
+    batch = batch_of(b'{"a":"' + b"x" * 200 + b'"}')
+    batch.records[0].format = "json"
+    run_stage(stage, batch)
+    (family,) = stage.collect()
+    assert [(s.name, s.labels, s.value) for s in family.samples] == [
+        ("tailrace_truncations_total", {"component": "cut", "field": "a"}, 1)
+    ]
+
+
+@given(st.binary(max_size=600), st.sampled_from(["head", "head_tail"]), st.sampled_from(["max_chars", "max_bytes"]))
+def test_no_text_line_exceeds_the_limit(line: bytes, keep: str, unit: str) -> None:
+    once = truncated(line, "text", keep=keep, **{unit: 90}).line
+    assert len(once if unit == "max_bytes" else once.decode("utf-8", "surrogateescape")) <= 90
+    assert truncated(once, "text", keep=keep, **{unit: 90}).line == once
+
+
+@given(st.text(min_size=30, max_size=300), st.sampled_from(["head", "head_tail"]))
+def test_no_character_is_cut_in_two(text: str, keep: str) -> None:
+    assert truncated(text.encode(), "text", keep=keep, max_bytes=85).line.decode()
+
+
+@given(st.dictionaries(st.text(max_size=5), JSON, max_size=5), st.booleans(), st.sampled_from(["max_chars", "max_bytes"]))
+def test_json_stays_json_with_its_types_within_the_limit(fields: dict[str, object], ascii: bool, unit: str) -> None:
+    line = json.dumps(fields, ensure_ascii=ascii).encode()
+    try:
+        new = truncated(line, **{unit: 300}).line
+    except ValueError:
+        return
+    assert len(new if unit == "max_bytes" else new.decode()) <= 300
+    assert shape(json.loads(new)) == shape(fields)
+
+
+@given(st.text(max_size=400))
+def test_no_field_exceeds_the_limit(text: str) -> None:
+    new = json.loads(truncated(json.dumps({"a": text, "b": text}).encode(), max_chars=80, fields=["a"]).line)
+    assert len(new["a"]) <= 80
+    assert new["b"] == text
+
+
+def test_lines_of_other_lengths_pass_unchanged() -> None:
+    batch = run_stage(Truncate(max_chars=100), batch_of(b"a", b"", b"\xff" * 100))
+    assert lines_of(batch) == [b"a", b"", b"\xff" * 100]
