@@ -71,4 +71,3 @@ async def _run(config: Config, *, once: bool, offline: bool) -> int:
         return await runner.run(once=once)
     finally:
         await exporter.close()
-

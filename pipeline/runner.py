@@ -73,7 +73,7 @@ class Runner:
         self._partitions: dict[str, dict[str, _Partition]] = {name: {} for name in sources}
         self._forgotten: dict[str, set[str]] = {name: set() for name in sources}
         """Partitions that their source is done with for good; dropped once nothing of them is in flight."""
-        self._dirty = False
+        self._changes = self._saved_changes = 0
         self._stopping = asyncio.Event()
 
     async def run(self, *, once: bool = False) -> int:
@@ -205,7 +205,7 @@ class Runner:
                 self._partitions[name][key] = _Partition(ledger, msgspec.json.decode(one.state), skip)
 
     def _note_settled(self) -> None:
-        self._dirty = True
+        self._changes += 1
 
     async def _save_regularly(self) -> None:
         for turn in itertools.count(1):
@@ -216,10 +216,10 @@ class Runner:
 
     async def _save(self) -> None:
         """Save what is settled by now. A disk that refuses is waited for: positions then simply stay behind."""
-        if not self._dirty:
+        changes = self._changes
+        if changes == self._saved_changes:
             self.saved_at = time.monotonic()
             return
-        self._dirty = False
         positions: dict[str, dict[str, Saved]] = {}
         for name, partitions in self._partitions.items():
             self._forgotten[name].update(self.sources[name].forgotten())
@@ -233,9 +233,10 @@ class Runner:
         try:
             await asyncio.to_thread(self.checkpoint.save, positions)
         except OSError as error:
-            self._dirty = True
             log.error("cannot save the checkpoint, trying again", path=self.checkpoint.path, error=error.strerror)
             return
+        # Only now: a save that is cancelled may never have begun.
+        self._saved_changes = changes
         self.saved_at = time.monotonic()
         for name, gone in self._forgotten.items():
             for key in list(gone):

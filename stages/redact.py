@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # only the exporter needs it at run time
 
 _REMEMBERED = 20_000
 _SHORT = 200
+_MOST = 1000
 
 KEYS = [
     "password",
@@ -180,11 +181,13 @@ class Redact(Stage):
     def _without(self, fields: dict[str, Any], found: Found) -> dict[str, Any]:
         """Fields of a record whose line held secrets: clean by the rules, and free of the very same secrets."""
         new: dict[str, Any] = self._engine.value(fields, [])
-        known = [
-            (text, self._engine.mark(rule, secret).decode())
+        known = {
+            text: self._engine.mark(rule, secret).decode()
             for rule, secret in found
             if len(text := secret.decode("utf-8", "replace")) > 5
-        ]
+        }
+        if len(known) > _MOST:  # one by one would take quadratic time
+            raise ValueError(f"more than {_MOST} different secrets in one record with parsed fields")
         return {name: _replaced(value, known) for name, value in new.items()}
 
     def _hide_parsed(self, records: list[Record]) -> None:
@@ -246,9 +249,9 @@ class Redact(Stage):
         return set()
 
 
-def _replaced(value: Any, known: list[tuple[str, str]]) -> Any:
+def _replaced(value: Any, known: dict[str, str]) -> Any:
     if isinstance(value, str):
-        for secret, mark in known:
+        for secret, mark in known.items():
             value = value.replace(secret, mark)
         return value
     if isinstance(value, dict):
@@ -259,4 +262,4 @@ def _replaced(value: Any, known: list[tuple[str, str]]) -> Any:
 
 
 def _hidden(value: Any, secret: str, mark: Any) -> Any:
-    return _replaced(value, [(secret, str(mark))]) if len(secret) > 5 else value
+    return _replaced(value, {secret: str(mark)}) if len(secret) > 5 else value

@@ -34,7 +34,9 @@ def main() -> int:
     config = write_config()
     samples = {path.name: redated(path.read_text()) for path in sorted((HERE / "logs").iterdir())}
     lines = sum(text.count("\n") for text in samples.values())
-    say(f"playing {lines} lines of {len(samples)} sample files into {LOGS.relative_to(ROOT)} while tailrace follows them")
+    say(
+        f"playing {lines} lines of {len(samples)} sample files into {LOGS.relative_to(ROOT)} while tailrace follows them"
+    )
     shipper = subprocess.Popen([*TAILRACE, "run", str(config)], cwd=ROOT)
     try:
         wait_for_exporter(shipper)
@@ -56,7 +58,9 @@ def write_config() -> Path:
     """The demo's config, with Loki where it is reachable."""
     text = (HERE / "tailrace.yaml").read_text()
     if url := os.environ.get("TAILRACE_LOKI_URL"):
-        text = text.replace("\nexporter:", "\n" + (HERE / "loki.yaml").read_text().replace("@URL@", url) + "\nexporter:", 1)
+        text = text.replace(
+            "\nexporter:", "\n" + (HERE / "loki.yaml").read_text().replace("@URL@", url) + "\nexporter:", 1
+        )
     path = RUN / "tailrace.yaml"
     path.write_text(text)
     return path

@@ -50,9 +50,10 @@ def _seconds(seconds: int) -> bytes:
     )
 
 
-def stream(labels: bytes, entries: Iterable[bytes]) -> bytes:
-    """One stream of a push request from its labels (`{app="x"}`) and the pieces that `Entries` gathered."""
-    return field(1, field(1, labels) + b"".join(entries))
+def stream(labels: bytes, entries: Iterable[bytes]) -> tuple[bytes, bytes, bytes]:
+    """One stream of a push request, in parts to be joined: its head, its labels, and what `Entries` gathered."""
+    pair, body = field(1, labels), b"".join(entries)
+    return b"\x0a" + varint(len(pair) + len(body)), pair, body
 
 
 class Entries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from http import HTTPStatus
@@ -132,16 +133,15 @@ class Loki(Sink):
             headers["X-Scope-OrgID"] = self.tenant
         if self.bearer:
             headers["Authorization"] = f"Bearer {self.bearer.reveal()}"
-        auth = None
         if self.basic_auth:
-            auth = aiohttp.BasicAuth(self.basic_auth.username, self.basic_auth.password.reveal())
+            pair = f"{self.basic_auth.username}:{self.basic_auth.password.reveal()}"
+            headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
         try:
             context = self.tls.context() if self.url.startswith("https") else True
         except OSError as error:
             raise ProbeError(f"cannot use these files: {error.strerror or error}", "tls") from None
         self._session = aiohttp.ClientSession(
             headers=headers,
-            auth=auth,
             connector=aiohttp.TCPConnector(limit=self.concurrency + 1, ssl=context),
             timeout=aiohttp.ClientTimeout(total=self.timeout),
         )
@@ -218,7 +218,7 @@ class Loki(Sink):
                 continue
             lines = [r.line for r in records] if self.line == "raw" else [r.to_json() for r in records]
             self._entries.write_with(pieces, records, lines, self._metadata(batch))
-        return b"".join([stream(labels, entries) for labels, entries in streams.items()])
+        return b"".join(chain.from_iterable(stream(labels, entries) for labels, entries in streams.items()))
 
     def _pieces(self, batch: Batch, streams: dict[bytes, list[bytes]]) -> Iterable[list[bytes]]:
         """For each record the list of pieces of its stream."""

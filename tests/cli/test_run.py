@@ -92,7 +92,7 @@ def test_a_second_tailrace_on_the_same_state_refuses_and_names_the_first(folder:
 
 
 def test_a_pipe_is_shipped_to_its_end_without_once(folder: Path) -> None:
-    config = CONFIG.replace("{ use: file, include: [\"logs/*.log\"] }", "{ use: stdin }")
+    config = CONFIG.replace('{ use: file, include: ["logs/*.log"] }', "{ use: stdin }")
     done = run(folder, config=config, stdin=b'{"id": 7}\n{"id": 8}')
     assert done.returncode == 0, done.stderr
     assert [record["id"] for record in archived(folder)] == [7, 8]
@@ -102,9 +102,7 @@ def test_a_reader_that_goes_away_ends_the_run_quietly(folder: Path) -> None:
     (folder / "logs" / "a.log").write_text('{"id": 1, "text": "%s"}\n' % ("x" * 1000) * 20_000)
     config = CONFIG.replace('{ use: jsonl, path: "archive/{source}.jsonl" }', "{ use: stdout }")
     (folder / "tailrace.yaml").write_text(config)
-    process = subprocess.Popen(
-        [*TAILRACE, "run", "--once"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([*TAILRACE, "run", "--once"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout
     assert process.stdout.readline().startswith(b'{"id": 1')
     process.stdout.close()

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -66,10 +67,12 @@ class Shipper:
     def running(self) -> bool:
         """False once it has ended by itself."""
         assert self._process is not None
-        status = Path(f"/proc/{self._process.pid}/status")
-        if found := re.search(r"VmRSS:\s+(\d+) kB", status.read_text()):
+        if self._process.poll() is not None:
+            return False
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        if found := re.search(r"VmRSS:\s+(\d+) kB", status):  # missing between its end and our `poll`
             self.peak_rss = max(self.peak_rss, int(found[1]) * 1024)
-        return self._process.poll() is None
+        return True
 
     def send(self, *signals: signal.Signals) -> None:
         """Send it these signals, one right after the other."""
@@ -178,3 +181,8 @@ def unpacked(path: Path) -> bytes:
     if path.suffix == ".zst":
         return bytes(cramjam.zstd.decompress(data))
     return gzip.decompress(data) if path.suffix == ".gz" else data
+
+
+def new_app() -> str:
+    """A value for the label `app` that no other test uses."""
+    return f"app-{uuid.uuid4().hex[:6]}"

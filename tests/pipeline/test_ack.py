@@ -90,7 +90,7 @@ def test_in_whatever_order_chunks_settle_no_position_passes_one_that_is_owed(dat
         moved = ledger.advance()
 
         def prefix(*who: str) -> int:
-            return next((n for n in range(chunks) if any((n, s) not in paid for s in who)), chunks)  # noqa: B023  # called here
+            return next((n for n in range(chunks) if any((n, s) not in paid for s in who)), chunks)
 
         assert ledger.position == start + prefix(*SINKS)
         assert moved == (ledger.position > before)

@@ -20,17 +20,17 @@ class Shout(Stage):
 
 
 class Keep(Stage):
-    word: bytes
+    text: bytes
     reason: ClassVar[str] = "not_kept"
 
     def process(self, batch: Batch) -> Batch:
-        return batch.with_records([record for record in batch.records if self.word in record.line])
+        return batch.with_records([record for record in batch.records if self.text in record.line])
 
 
 class Choke(Stage):
-    """Raises on a record with its word, after it has worked on those before."""
+    """Raises on a record with its text, after it has worked on those before."""
 
-    word: bytes = b"bad"
+    text: bytes = b"bad"
     give_up: bytes = b"hopeless"
 
     def process(self, batch: Batch) -> Batch:
@@ -39,7 +39,7 @@ class Choke(Stage):
             if self.give_up in record.line:
                 batch.dead.append(Dead(record, self.name, "given up"))
                 continue
-            if self.word in record.line:
+            if self.text in record.line:
                 raise ValueError(f"cannot swallow {record.text}")
             kept.append(record)
         return batch.with_records(kept)
@@ -64,7 +64,7 @@ def test_without_stages_a_batch_gets_its_times_only() -> None:
 
 def test_stages_work_one_after_the_other() -> None:
     batch = batch_of(b"one ok", b"two", b"three ok")
-    assert lines_of(chain_of(Keep(word=b"ok"), Shout()).run(batch)) == [b"ONE OK", b"THREE OK"]
+    assert lines_of(chain_of(Keep(text=b"ok"), Shout()).run(batch)) == [b"ONE OK", b"THREE OK"]
 
 
 def test_every_stage_is_prepared_with_what_is_wanted_after_it() -> None:
@@ -79,7 +79,7 @@ def test_every_stage_is_prepared_with_what_is_wanted_after_it() -> None:
 
 
 def test_each_stage_is_measured() -> None:
-    chain = chain_of(Keep(word=b"ok"), Shout())
+    chain = chain_of(Keep(text=b"ok"), Shout())
     out = chain.run(batch_of(b"one ok", b"two"))
     keep, shout = chain.meters
     assert (keep.events_in, keep.bytes_in, keep.events_out, keep.bytes_out) == (2, 9, 1, 6)
@@ -108,7 +108,7 @@ def test_what_a_stage_gave_up_before_it_raised_is_counted_once() -> None:
 
 
 def test_before_the_secrets_are_hidden_no_dead_record_is_written_out() -> None:
-    chain = chain_of(Choke(), Hide(word=b"key"), Choke(word=b"late"))
+    chain = chain_of(Choke(), Hide(text=b"key"), Choke(text=b"late"))
     out = chain.run(batch_of(b"bad", b"hopeless", b"key", b"late", b"good"))
     assert lines_of(out) == [b"good"]
     told = {one.record.line: (one.withheld, one.reason) for one in out.dead}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def test_how_the_records_were_chunked_does_not_show(times: list[int | None], cut
     state: dict[str, Any] = {}
     pieces: list[int] = []
     bounds = sorted({0, len(times), *(cut for cut in cuts if cut < len(times))})
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         pieces += given_times(timed(times[start:end], state))
         state = json.loads(json.dumps(state))  # as a restart would find it
     assert pieces == whole

@@ -11,18 +11,18 @@ from tailrace.pipeline import log as module
 from tailrace.pipeline.log import Log, to_stderr
 
 
-@pytest.fixture
-def stderr(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
     logger = logging.getLogger("tailrace")
     before = logger.handlers, logger.level, logger.propagate
-    to_stderr()
-    yield capsys
+    yield
     logger.handlers, logger.level, logger.propagate = before
 
 
-def test_an_event_is_one_line_of_logfmt(stderr: pytest.CaptureFixture[str]) -> None:
+def test_an_event_is_one_line_of_logfmt(capsys: pytest.CaptureFixture[str]) -> None:
+    to_stderr()
     Log().warning("delivery failed", sink="loki", wait_s=0.5)
-    stamp, _, rest = stderr.readouterr().err.partition(" ")
+    stamp, _, rest = capsys.readouterr().err.partition(" ")
     assert stamp.startswith("ts=20")
     assert rest == 'level=warning msg="delivery failed" sink=loki wait_s=0.5\n'
 
@@ -44,45 +44,49 @@ def test_an_event_is_one_line_of_logfmt(stderr: pytest.CaptureFixture[str]) -> N
     ],
 )
 def test_a_value_can_neither_break_the_line_nor_be_taken_for_two(
-    stderr: pytest.CaptureFixture[str], value: object, written: str
+    capsys: pytest.CaptureFixture[str], value: object, written: str
 ) -> None:
+    to_stderr()
     Log().info("x", value=value)
-    assert stderr.readouterr().err.endswith(f"level=info msg=x value={written}\n")
+    assert capsys.readouterr().err.endswith(f"level=info msg=x value={written}\n")
 
 
 def test_the_same_event_again_is_only_counted(
-    stderr: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    to_stderr()
     now = 100.0
     monkeypatch.setattr(module, "monotonic", lambda: now)
     log = Log()
     for _ in range(4):
         log.warning("delivery failed", sink="loki", wait_s=1)
-    assert len(stderr.readouterr().err.splitlines()) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
     now += module.REPEAT_SECONDS
     log.warning("delivery failed", sink="loki", wait_s=1)
-    assert stderr.readouterr().err.endswith("sink=loki wait_s=1 repeats=3\n")
+    assert capsys.readouterr().err.endswith("sink=loki wait_s=1 repeats=3\n")
 
 
-def test_another_sink_path_or_level_is_another_event(stderr: pytest.CaptureFixture[str]) -> None:
+def test_another_sink_path_or_level_is_another_event(capsys: pytest.CaptureFixture[str]) -> None:
+    to_stderr()
     log = Log()
     log.warning("failed", sink="loki")
     log.warning("failed", sink="archive")
     log.warning("failed", path="/a")
     log.error("failed", sink="loki")
-    assert len(stderr.readouterr().err.splitlines()) == 4
+    assert len(capsys.readouterr().err.splitlines()) == 4
 
 
-def test_how_many_different_events_are_remembered_is_bounded(stderr: pytest.CaptureFixture[str]) -> None:
+def test_how_many_different_events_are_remembered_is_bounded(capsys: pytest.CaptureFixture[str]) -> None:
+    to_stderr()
     log = Log()
     for n in range(1100):
         log.info("x", path=n)
-    stderr.readouterr()
+    capsys.readouterr()
     log.info("x", path=0)
-    assert stderr.readouterr().err.endswith("path=0\n")
+    assert capsys.readouterr().err.endswith("path=0\n")
 
 
-def test_below_the_level_nothing_is_printed(stderr: pytest.CaptureFixture[str]) -> None:
+def test_below_the_level_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     to_stderr(logging.WARNING)
     Log().info("x")
-    assert stderr.readouterr().err == ""
+    assert capsys.readouterr().err == ""

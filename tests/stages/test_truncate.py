@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +20,7 @@ JSON = st.recursive(
 )
 
 
-def truncated(line: bytes, format: str = "json", wanted: tuple[str, ...] = (), **options: object) -> Record:
+def truncated(line: bytes, format: str = "json", wanted: Any = (), **options: Any) -> Record:
     batch = batch_of(line)
     record = batch.records[0]
     record.format = format  # type: ignore[assignment]  # a literal's value
@@ -59,7 +60,7 @@ def test_the_smallest_limit_is_accepted() -> None:
 def test_the_marker_tells_length_and_hash_of_the_original() -> None:
     line = truncated(b"a" * 1000, "text", max_chars=100).line.decode()
     digest = "41edece42d63e8d9bf515a9ba6932e1c20cbc9f5a5d134645adb5db1b9737ea3"
-    assert line == "a" * (100 - 48) + f"…(truncated, 1000 chars, sha256 {digest[:12]})"
+    assert line == "a" * 55 + f"…(truncated, 1000 chars, sha256 {digest[:12]})"
 
 
 def test_head_tail_keeps_both_ends() -> None:
@@ -155,7 +156,9 @@ def test_no_character_is_cut_in_two(text: str, keep: str) -> None:
     assert truncated(text.encode(), "text", keep=keep, max_bytes=85).line.decode()
 
 
-@given(st.dictionaries(st.text(max_size=5), JSON, max_size=5), st.booleans(), st.sampled_from(["max_chars", "max_bytes"]))
+@given(
+    st.dictionaries(st.text(max_size=5), JSON, max_size=5), st.booleans(), st.sampled_from(["max_chars", "max_bytes"])
+)
 def test_json_stays_json_with_its_types_within_the_limit(fields: dict[str, object], ascii: bool, unit: str) -> None:
     line = json.dumps(fields, ensure_ascii=ascii).encode()
     try:

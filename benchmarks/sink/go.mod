@@ -1,0 +1,3 @@
+module tailrace/benchmarks/sink
+
+go 1.21

@@ -1,0 +1,392 @@
+"""The archive: every line as it was read, in its file, on disk, or not there at all."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gzip
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cramjam
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace.pipeline.batch import Batch
+from tailrace.pipeline.component import ProbeError
+from tailrace.pipeline.match import Match
+from tailrace.pipeline.options import Duration, Size, Template
+from tailrace.pipeline.runner import Runner
+from tailrace.pipeline.sinks import _archive_file
+from tailrace.pipeline.sinks import jsonl as module
+from tailrace.pipeline.sinks._archive_file import ArchiveFile
+from tailrace.pipeline.sinks.jsonl import Jsonl
+from tailrace.testing import READ_AT, ListSource, batch_of
+
+HOUR = 3_600 * 10**9
+MIDNIGHT = 1_772_668_800 * 10**9
+"""2026-03-05T00:00:00Z"""
+
+
+def sink_at(path: str | Path, **options: Size | Duration) -> Jsonl:
+    return Jsonl(path=Template(str(path)), name="archive", **options)  # type: ignore[arg-type]  # a table of options
+
+
+def json_batch(*lines: bytes, times: list[int] | None = None, **labels: str) -> Batch:
+    batch = batch_of(*lines, labels={"source": "app", **labels})
+    for place, record in enumerate(batch.records):
+        record.format, record.time_ns = "json", (times or [MIDNIGHT + n for n in range(len(lines))])[place]
+    return batch
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@contextmanager
+def disk_with(room: int, *names: str) -> Iterator[None]:
+    """A disk on which the files of these names can grow by that many bytes all together."""
+    write, left = os.write, [room]
+
+    def full(fd: int, data: bytes) -> int:
+        if not str(Path(f"/proc/self/fd/{fd}").readlink()).endswith(names):
+            return write(fd, data)
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(fd, bytes(data)[: left[0]])
+        left[0] -= written
+        return written
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", full)
+        yield
+
+
+async def test_a_json_line_is_written_byte_for_byte(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path / "a.jsonl")
+    await sink.send([json_batch(b'{"a":  1.50}', b'{"b":"\\u00e9","b":2 }'), json_batch(b"{}")])
+    await sink.send([json_batch(b'{"c": null}')])
+    await sink.close()
+    assert files(tmp_path) == {"a.jsonl": b'{"a":  1.50}\n{"b":"\\u00e9","b":2 }\n{}\n{"c": null}\n'}
+
+
+async def test_a_text_line_is_written_with_its_time_and_message(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path / "a.jsonl")
+    batch = batch_of(b"caf\xc3\xa9")
+    batch.records[0].time_ns = 0
+    await sink.send([batch])
+    await sink.close()
+    assert files(tmp_path) == {"a.jsonl": '{"timestamp":"1970-01-01T00:00:00.000000000Z","message":"café"}\n'.encode()}
+
+
+async def test_it_goes_on_with_a_file_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"{}\n")
+    sink = sink_at(tmp_path / "a.jsonl")
+    await sink.send([json_batch(b'{"a":1}')])
+    await sink.close()
+    assert files(tmp_path) == {"a.jsonl": b'{}\n{"a":1}\n'}
+
+
+async def test_the_date_is_that_of_the_event_in_utc(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path / "{source}" / "{date}.jsonl")
+    times = [MIDNIGHT - 1, MIDNIGHT, MIDNIGHT - 1, MIDNIGHT + 24 * HOUR - 1, 0]
+    await sink.send([json_batch(*[b'{"n":%d}' % n for n in range(5)], times=times)])
+    await sink.close()
+    assert files(tmp_path) == {
+        "app/1970-01-01.jsonl": b'{"n":4}\n',
+        "app/2026-03-04.jsonl": b'{"n":0}\n{"n":2}\n',
+        "app/2026-03-05.jsonl": b'{"n":1}\n{"n":3}\n',
+    }
+
+
+async def test_the_hour_is_that_of_the_event_in_utc(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path / "{date}" / "{hour}.jsonl")
+    await sink.send([json_batch(b'{"n":0}', b'{"n":1}', times=[MIDNIGHT - 1, MIDNIGHT + 13 * HOUR])])
+    await sink.close()
+    assert list(files(tmp_path)) == ["2026-03-04/23.jsonl", "2026-03-05/13.jsonl"]
+
+
+async def test_the_order_within_a_file_is_the_order_of_the_records(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path / "{k}.jsonl")
+    await sink.send(
+        [json_batch(*[b'{"k":"%d","n":%d}' % (n % 3, n) for n in range(9)]), json_batch(b'{"k":"1","n":9}')]
+    )
+    await sink.close()
+    assert files(tmp_path)["1.jsonl"] == b"".join(b'{"k":"1","n":%d}\n' % n for n in (1, 4, 7, 9))
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        pytest.param(b'"../../etc/passwd"', "_.._etc_passwd", id="upwards"),
+        pytest.param(b'"/etc/passwd"', "_etc_passwd", id="absolute"),
+        pytest.param(b'".."', "unknown", id="dots"),
+        pytest.param(b'"."', "unknown", id="a dot"),
+        pytest.param(b'".hidden"', "hidden", id="hidden"),
+        pytest.param(b'""', "unknown", id="empty"),
+        pytest.param(b"null", "unknown", id="null"),
+        pytest.param(b'"a\\u0000b"', "a_b", id="NUL"),
+        pytest.param(b'"a\\nb c\\\\d"', "a_b_c_d", id="line break, space, backslash"),
+        pytest.param(b'"caf\\u00e9 \\u65e5"', "caf_", id="beyond ASCII"),
+        pytest.param(b'"me@host=1.2-3"', "me@host=1.2-3", id="harmless"),
+        pytest.param(b"42", "42", id="a number"),
+        pytest.param(b"true", "True", id="a truth"),
+        pytest.param(b'{"a":1}', "_a_1_", id="an object"),
+        pytest.param(b'"%s"' % (b"x" * 1000), "x" * 200, id="too long"),
+    ],
+)
+async def test_a_field_chooses_a_name_and_nothing_else(tmp_path: Path, value: bytes, name: str) -> None:
+    folder = tmp_path / "archive"
+    sink = sink_at(folder / "{k}.jsonl")
+    await sink.send([json_batch(b'{"k":%s}' % value)])
+    await sink.close()
+    assert list(files(tmp_path)) == [f"archive/{name}.jsonl"]
+
+
+async def test_many_long_fields_make_one_name_that_a_file_may_have(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path / "{a}_{b}_{c}.jsonl", rotate_bytes=Size(1))
+    line = b'{"a":"%s","b":"%s","c":"%s"}' % (b"x" * 300, b"y" * 300, b"z" * 300)
+    for _ in range(2):
+        await sink.send([json_batch(line)])
+    await sink.close()
+    assert list(files(tmp_path).values()) == [line + b"\n"] * 2
+
+
+@given(values=st.lists(st.text(), min_size=1, max_size=5))
+def test_whatever_the_fields_hold_every_file_is_inside_the_folder(
+    tmp_path_factory: pytest.TempPathFactory, values: list[str]
+) -> None:
+    top = tmp_path_factory.mktemp("top")
+    sink = sink_at(top / "archive" / "{a}" / "x-{b}.jsonl")
+    batch = batch_of(*[b"x"] * len(values))
+    for place, (record, value) in enumerate(zip(batch.records, values, strict=True)):
+        record.set("a", value)
+        record.set("b", values[place - 1])
+        record.added = None
+        record.parsed = {"message": "x", "a": value, "b": values[place - 1]}
+        record.format, record.line = "json", b"{}"
+
+    async def send() -> None:
+        await sink.send([batch])
+        await sink.close()
+
+    asyncio.run(send())
+    written = files(top)
+    assert sum(data.count(b"\n") for data in written.values()) == len(values)
+    assert all(path.startswith("archive/") and path.count("/") == 2 for path in written)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "read"),
+    [
+        pytest.param("zst", lambda data: bytes(cramjam.zstd.decompress(data)), id="zst"),
+        pytest.param("gz", gzip.decompress, id="gz"),
+        pytest.param("jsonl", bytes, id="plain"),
+    ],
+)
+async def test_after_each_send_the_file_can_be_read_to_its_end(tmp_path: Path, suffix: str, read: object) -> None:
+    assert callable(read)
+    sink = sink_at(tmp_path / f"a.{suffix}")
+    expected = b""
+    for n in range(3):
+        await sink.send([json_batch(b'{"n":%d}' % n, b"{}")])
+        expected += b'{"n":%d}\n{}\n' % n
+        assert read((tmp_path / f"a.{suffix}").read_bytes()) == expected
+    await sink.close()
+
+
+@pytest.mark.parametrize("suffix", ["zst", "gz"])
+async def test_the_same_lines_are_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    for name in ("one", "two"):
+        sink = sink_at(tmp_path / f"{name}.{suffix}")
+        await sink.send([json_batch(b'{"n":1}', b"{}")])
+        await sink.close()
+    one, two = files(tmp_path).values()
+    assert one == two
+
+
+async def test_on_a_full_disk_every_file_is_as_long_as_before_and_the_next_try_works(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path / "{k}.jsonl")
+    await sink.send([json_batch(b'{"k":"a","n":0}')])
+    before = files(tmp_path)
+    more = json_batch(b'{"k":"a","n":1}', b'{"k":"b","n":2}', b'{"k":"b","n":3}')
+    for room in (0, 5, 16, 20, 40):
+        with disk_with(room, "a.jsonl", "b.jsonl"), pytest.raises(OSError, match="No space left"):
+            await sink.send([more])
+        assert {name: data for name, data in files(tmp_path).items() if data} == before
+    await sink.send([more])
+    await sink.close()
+    assert files(tmp_path) == {
+        "a.jsonl": b'{"k":"a","n":0}\n{"k":"a","n":1}\n',
+        "b.jsonl": b'{"k":"b","n":2}\n{"k":"b","n":3}\n',
+    }
+
+
+async def test_a_send_to_more_files_than_stay_open_writes_them_all(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path / "{k}.jsonl")
+    lines = [b'{"k":%d}' % n for n in range(3 * module.MAX_OPEN)]
+    for _ in range(2):
+        await sink.send([json_batch(*lines)])
+    assert len(sink._open) == module.MAX_OPEN
+    await sink.close()
+    assert files(tmp_path) == {f"{n}.jsonl": line + b"\n" + line + b"\n" for n, line in enumerate(lines)}
+
+
+async def test_a_full_disk_takes_back_also_the_files_that_were_closed_on_the_way(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path / "{k}.jsonl")
+    lines = [b'{"k":%d}' % n for n in range(3 * module.MAX_OPEN)]
+    await sink.send([json_batch(*lines)])
+    before = files(tmp_path)
+    last = f"/{len(lines) - 1}.jsonl"
+    with disk_with(3, last), pytest.raises(OSError, match="No space left"):
+        await sink.send([json_batch(*lines)])
+    assert files(tmp_path) == before
+    await sink.send([json_batch(*lines)])
+    await sink.close()
+    assert files(tmp_path) == {name: data * 2 for name, data in before.items()}
+
+
+async def test_it_goes_on_in_a_next_file_when_one_is_large_enough(tmp_path: Path) -> None:
+    for n in range(5):
+        sink = sink_at(tmp_path / "a.jsonl", rotate_bytes=Size(10))
+        await sink.send([json_batch(b'{"n":%d}' % n)])
+        if n % 2:
+            await sink.send([json_batch(b'{"m":%d}' % n)])
+        await sink.close()
+    assert files(tmp_path) == {
+        "a.jsonl": b'{"n":0}\n{"n":1}\n',
+        "a.1.jsonl": b'{"m":1}\n{"n":2}\n',
+        "a.2.jsonl": b'{"n":3}\n{"m":3}\n',
+        "a.3.jsonl": b'{"n":4}\n',
+    }
+
+
+class HandTurned:
+    """A clock for one module."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return time.time() + self.now - 1000.0
+
+
+async def test_it_goes_on_in_a_next_file_when_one_is_old_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = HandTurned()
+    monkeypatch.setattr(_archive_file, "time", clock)
+    sink = sink_at(tmp_path / "a.jsonl.gz", rotate_every=Duration(60))
+    for n in range(4):
+        await sink.send([json_batch(b'{"n":%d}' % n)])
+        clock.now += 40
+    await sink.close()
+    clock.now += 100
+    sink = sink_at(tmp_path / "a.jsonl.gz", rotate_every=Duration(60))
+    await sink.send([json_batch(b'{"n":4}')])
+    await sink.close()
+    assert {name: gzip.decompress(data) for name, data in files(tmp_path).items()} == {
+        "a.jsonl.gz": b'{"n":0}\n{"n":1}\n',
+        "a.1.jsonl.gz": b'{"n":2}\n{"n":3}\n',
+        "a.2.jsonl.gz": b'{"n":4}\n',
+    }
+
+
+async def test_two_archives_do_not_share_their_files(tmp_path: Path) -> None:
+    one, two = sink_at(tmp_path / "one.jsonl"), sink_at(tmp_path / "two.jsonl")
+    await one.send([json_batch(b'{"n":1}')])
+    await two.send([json_batch(b'{"n":2}')])
+    await two.close()
+    await one.send([json_batch(b'{"n":3}')])
+    await one.close()
+    assert files(tmp_path) == {"one.jsonl": b'{"n":1}\n{"n":3}\n', "two.jsonl": b'{"n":2}\n'}
+
+
+async def test_closing_waits_for_a_write_whose_send_was_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    append = ArchiveFile.append
+
+    def slow(file: ArchiveFile, data: bytes) -> None:
+        begun.set()
+        go_on.wait()
+        append(file, data)
+
+    monkeypatch.setattr(ArchiveFile, "append", slow)
+    sink = sink_at(tmp_path / "a.jsonl")
+    sending = asyncio.ensure_future(sink.send([json_batch(b'{"n":1}')]))
+    await asyncio.to_thread(begun.wait)
+    sending.cancel()
+    closing = asyncio.ensure_future(sink.close())
+    await asyncio.wait([sending])
+    assert not closing.done()
+    go_on.set()
+    await closing
+    assert files(tmp_path) == {"a.jsonl": b'{"n":1}\n'}
+
+
+async def test_a_closed_sink_holds_no_file(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path / "{k}.jsonl")
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # the listing's own handle is in both counts
+    await sink.send([json_batch(*[b'{"k":%d}' % n for n in range(2 * module.MAX_OPEN)])])
+    await sink.close()
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208  # as above
+    await sink.close()
+
+
+async def test_the_probe_leaves_nothing_behind(tmp_path: Path) -> None:
+    await sink_at(tmp_path / "deep" / "archive" / "{date}.jsonl").probe()
+    assert not (tmp_path / "deep").exists()
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.parametrize("path", ["file/{date}.jsonl", "file/x/a.jsonl"])
+async def test_a_folder_that_cannot_be_is_found_by_the_probe(tmp_path: Path, path: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ProbeError, match=r"cannot write into .*file: not a folder") as caught:
+        await sink_at(tmp_path / path).probe()
+    assert caught.value.option == "path"
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "found"),
+    [
+        pytest.param("archive/{source}/{date}.jsonl.zst", {}, [], id="as in the documentation"),
+        pytest.param("all.jsonl", {}, [], id="a plain file"),
+        pytest.param("archive/../../x.jsonl", {}, ["path"], id="upwards"),
+        pytest.param("{app}/x.jsonl", {}, ["path"], id="a field chooses the folder"),
+        pytest.param("a{app}.jsonl", {}, ["path"], id="a field without a folder in front"),
+        pytest.param("archive/{app}/", {}, ["path"], id="a folder"),
+        pytest.param("archive/..x/{app}.jsonl", {}, [], id="dots in a name"),
+        pytest.param("a.jsonl", {"rotate_bytes": Size(10)}, ["rotate_bytes"], id="tiny files"),
+    ],
+)
+def test_a_path_that_would_not_do_is_refused(path: str, options: dict[str, Size], found: list[str]) -> None:
+    assert [option for option, _ in sink_at(path, **options).check()] == found
+
+
+def test_it_reads_the_fields_of_its_path_and_match_only() -> None:
+    sink = Jsonl(path=Template("a/{app}/{date}.jsonl"), match=Match('{level="error"}'))
+    assert set(sink.reads()) == {"app", "level"}
+
+
+async def test_in_a_run_every_record_is_archived_once(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path / "archive" / "{source}.jsonl")
+    sink.batch_wait = Duration(0)
+    source = ListSource(name="app", lines=[[b"one", b"two"], [b"three"]])
+    for _ in range(2):
+        runner = Runner(
+            {"app": source}, [], {"archive": sink}, wanted=[], state=tmp_path / "state", clock_ns=lambda: READ_AT
+        )
+        assert await runner.run(once=True) == 0
+        assert runner.residual(runner.deliveries[0]) == 0
+    assert (tmp_path / "archive" / "app.jsonl").read_bytes().count(b"\n") == 3

@@ -1,0 +1,121 @@
+"""What is written by hand is read by the real protobuf library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace.pipeline.record import Record
+from tailrace.pipeline.sinks import _logproto
+from tailrace.pipeline.sinks._logproto import Entries, field, varint
+
+
+class Pushed(NamedTuple):
+    labels: str
+    time_ns: int
+    line: bytes
+    metadata: dict[str, str]
+
+
+Read = Callable[[bytes], list[Pushed]]
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+TIMES = st.integers(0, (1 << 63) - 1) | st.integers(1_772_667_360 * 10**9, 1_772_667_362 * 10**9)
+LINES = st.binary(max_size=300) | st.integers(0, 70_000).map(bytes)
+RECORDS = st.lists(st.builds(Record, line=LINES, time_ns=TIMES), max_size=12)
+
+
+def stream(labels: bytes, entries: list[bytes]) -> bytes:
+    return b"".join(_logproto.stream(labels, entries))
+
+
+@pytest.mark.parametrize(
+    ("number", "data"),
+    [(0, b"\x00"), (127, b"\x7f"), (128, b"\x80\x01"), (300, b"\xac\x02"), (1 << 35, b"\x80\x80\x80\x80\x80\x01")],
+)
+def test_a_number_is_written_in_base_128(number: int, data: bytes) -> None:
+    assert varint(number) == data
+
+
+def test_a_field_has_its_number_and_length_in_front() -> None:
+    assert field(1, b"abc") == b"\x0a\x03abc"
+    assert field(2, b"x" * 200) == b"\x12\xc8\x01" + b"x" * 200
+
+
+@given(records=RECORDS, labels=TEXT)
+def test_entries_are_read_back_as_they_were(read_push: Read, records: list[Record], labels: str) -> None:
+    entries: list[bytes] = []
+    Entries().write([entries] * len(records), records)
+    assert [tuple(one) for one in read_push(stream(labels.encode(), entries))] == [
+        (labels, record.time_ns, record.line, {}) for record in records
+    ]
+
+
+@given(
+    records=RECORDS,
+    metadata=st.lists(st.dictionaries(TEXT, TEXT, max_size=3), min_size=12, max_size=12),
+    line=st.sampled_from([b"", b"another line"]),
+)
+def test_entries_with_metadata_are_read_back_as_they_were(
+    read_push: Read, records: list[Record], metadata: list[dict[str, str]], line: bytes
+) -> None:
+    writer, entries = Entries(), list[bytes]()
+    lines = [line or record.line for record in records]
+    pairs = [b"".join(writer.pair(name, value) for name, value in one.items()) for one in metadata[: len(records)]]
+    writer.write_with([entries] * len(records), records, lines, pairs)
+    assert [tuple(one) for one in read_push(stream(b'{a="b"}', entries))] == [
+        ('{a="b"}', record.time_ns, shipped, one)
+        for record, shipped, one in zip(records, lines, metadata, strict=False)
+    ]
+
+
+@given(records=RECORDS)
+def test_both_ways_write_the_same_entry(records: list[Record]) -> None:
+    with_metadata: list[bytes] = []
+    without: list[bytes] = []
+    Entries().write([without] * len(records), records)
+    lines = [record.line for record in records]
+    Entries().write_with([with_metadata] * len(records), records, lines, [b""] * len(records))
+    assert b"".join(with_metadata) == b"".join(without)
+
+
+@given(records=RECORDS)
+def test_records_go_to_the_stream_that_stands_at_their_place(read_push: Read, records: list[Record]) -> None:
+    streams: list[list[bytes]] = [[], []]
+    Entries().write([streams[len(record.line) % 2] for record in records], records)
+    read = read_push(b"".join(stream(b"%d" % n, entries) for n, entries in enumerate(streams)))
+    assert [one.line for one in read] == sorted([record.line for record in records], key=lambda line: len(line) % 2)
+    assert all(int(one.labels) == len(one.line) % 2 for one in read)
+
+
+@pytest.mark.parametrize(
+    "time_ns",
+    [0, 1, 999_999_999, 10**9, 1_772_667_360_179_000_001, (1 << 63) - 1],
+    ids=["the epoch", "one ns", "the last ns of a second", "a whole second", "today", "the last"],
+)
+def test_any_time_takes_twelve_bytes_and_comes_back(read_push: Read, time_ns: int) -> None:
+    entries: list[bytes] = []
+    Entries().write([entries], [Record(b"x", time_ns=time_ns)])
+    assert len(b"".join(entries)) == 2 + 2 + 12 + 3
+    assert read_push(stream(b"", entries))[0].time_ns == time_ns
+
+
+def test_a_value_that_is_not_utf_8_becomes_readable(read_push: Read) -> None:
+    writer, entries = Entries(), list[bytes]()
+    writer.write_with([entries], [Record(b"x", time_ns=0)], [b"x"], [writer.pair("id", "a\udc80b")])
+    assert read_push(stream(b"", entries))[0].metadata == {"id": "a?b"}
+
+
+def test_the_heads_that_are_remembered_are_bounded(read_push: Read) -> None:
+    writer, entries = Entries(), list[bytes]()
+    heads = [writer._heads[length] for length in range(20_002)]
+    assert len(writer._heads) == 20_000
+    assert heads[20_001] == writer._heads[20_001]
+    writer.write([entries], [Record(bytes(20_001), time_ns=0)])
+    assert read_push(stream(b"", entries))[0].line == bytes(20_001)
+    pairs = [writer.pair(str(n), "x") for n in range(10_001)]
+    assert pairs[-1] == writer.pair("10000", "x")
+    assert len(writer._pairs) == 10_000

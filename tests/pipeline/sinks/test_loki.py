@@ -1,0 +1,578 @@
+"""Pushes to a server in the test that answers as Loki only does on a bad day."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64decode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace.pipeline.batch import Batch, Dead
+from tailrace.pipeline.component import ProbeError, Rejected, RetryAfter
+from tailrace.pipeline.delivery import Delivery
+from tailrace.pipeline.match import Match
+from tailrace.pipeline.options import Duration, Secret, Size, Template
+from tailrace.pipeline.record import Record
+from tailrace.pipeline.runner import Runner
+from tailrace.pipeline.sinks.loki import BasicAuth, Loki, Tls
+from tailrace.testing import READ_AT, ListSource, batch_of
+
+TOKEN = "hunter2-is-not-told"
+
+
+class Pushed(NamedTuple):
+    labels: str
+    time_ns: int
+    line: bytes
+    metadata: dict[str, str]
+
+
+Read = Callable[[bytes], list[Pushed]]
+Answer = Callable[[web.Request, list[Pushed]], "web.StreamResponse | Awaitable[web.StreamResponse]"]
+
+
+class Server:
+    """Answers pushes as it is told, and keeps them."""
+
+    def __init__(self, read: Read) -> None:
+        self.answer: Answer = lambda request, entries: web.Response(status=204)
+        self.requests: list[web.Request] = []
+        self.pushes: list[list[Pushed]] = []
+        self.url = ""
+        self._read = read
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        entries = self._read(await request.read())
+        self.requests.append(request)
+        self.pushes.append(entries)
+        answer = self.answer(request, entries)
+        return answer if isinstance(answer, web.StreamResponse) else await answer
+
+
+@pytest.fixture
+async def server(read_body: Read) -> AsyncIterator[Server]:
+    server = Server(read_body)
+    app = web.Application(client_max_size=1 << 26)
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield server
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def sink(server: Server) -> AsyncIterator[Loki]:
+    sink = sink_at(server.url)
+    await sink.open()
+    yield sink
+    await sink.close()
+
+
+def sink_at(url: str, **options: Any) -> Loki:
+    labels = {name: Template(text) for name, text in options.pop("labels", {"app": "{app}"}).items()}
+    return Loki(name="loki", url=url, labels=labels, **options)
+
+
+def batch_with(*fields: Mapping[str, Any], **labels: str) -> Batch:
+    """A batch whose lines are numbered, with these fields and a time each."""
+    batch = batch_of(*[b"line %d" % n for n in range(len(fields))], labels=labels)
+    for place, (record, more) in enumerate(zip(batch.records, fields, strict=True)):
+        record.time_ns, record.parsed = READ_AT + place, {"message": record.text, **more}
+    batch.size = batch.measure()
+    return batch
+
+
+def plain(lines: int) -> Batch:
+    return batch_with(*[{"app": "a"}] * lines)
+
+
+def refusing(*bad: bytes, status: int = 400, text: str = "refused") -> Answer:
+    """Loki stores what it can, then says 400."""
+
+    def answer(request: web.Request, entries: list[Pushed]) -> web.Response:
+        found = [entry.line for entry in entries if entry.line in bad]
+        return web.Response(status=status, text=f"{text}: {found[0].decode()}") if found else web.Response(status=204)
+
+    return answer
+
+
+async def test_a_push_has_streams_times_lines_and_nothing_else(server: Server, sink: Loki) -> None:
+    await sink.send([batch_with({"app": "a"}, {"app": "b"}, {"app": "a"}), batch_with({"app": "b"})])
+    (push,) = server.pushes
+    assert [tuple(entry) for entry in push] == [
+        ('{app="a"}', READ_AT, b"line 0", {}),
+        ('{app="a"}', READ_AT + 2, b"line 2", {}),
+        ('{app="b"}', READ_AT + 1, b"line 1", {}),
+        ('{app="b"}', READ_AT, b"line 0", {}),
+    ]
+    (request,) = server.requests
+    assert (request.method, request.path) == ("POST", "/loki/api/v1/push")
+    assert request.headers["Content-Type"] == "application/x-protobuf"
+    assert "X-Scope-OrgID" not in request.headers
+    assert "Authorization" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("", "/loki/api/v1/push"),
+        ("/", "/loki/api/v1/push"),
+        ("/custom/push", "/custom/push"),
+        ("/tenant/?x=1", "/tenant/"),
+    ],
+)
+async def test_the_path_is_added_unless_there_is_one(server: Server, url: str, path: str) -> None:
+    sink = sink_at(server.url + url)
+    await sink.open()
+    await sink.send([plain(1)])
+    await sink.close()
+    assert server.requests[0].path == path
+
+
+async def test_tenant_and_token_are_sent(server: Server) -> None:
+    sink = sink_at(server.url, tenant="team", bearer=Secret(TOKEN, "env TOKEN"))
+    await sink.open()
+    await sink.send([plain(1)])
+    await sink.close()
+    assert server.requests[0].headers["X-Scope-OrgID"] == "team"
+    assert server.requests[0].headers["Authorization"] == f"Bearer {TOKEN}"
+    assert TOKEN not in repr(sink)
+
+
+async def test_user_and_password_are_sent(server: Server) -> None:
+    sink = sink_at(server.url, basic_auth=BasicAuth("me", Secret("pä:☃", "env PW")))
+    await sink.open()
+    await sink.send([plain(1)])
+    await sink.close()
+    scheme, _, pair = server.requests[0].headers["Authorization"].partition(" ")
+    assert (scheme, b64decode(pair).decode()) == ("Basic", "me:pä:☃")
+
+
+@pytest.mark.parametrize(
+    ("labels", "fields", "stream"),
+    [
+        pytest.param(
+            {"app": "{app}", "level": "{level}"}, {"app": "a", "level": "info"}, '{app="a", level="info"}', id="two"
+        ),
+        pytest.param({"z": "{app}", "b": "{app}"}, {"app": "a"}, '{b="a", z="a"}', id="sorted by name"),
+        pytest.param(
+            {"app": "shop", "level": "{level}"}, {"level": "info"}, '{app="shop", level="info"}', id="a fixed one"
+        ),
+        pytest.param({"app": "shop"}, {}, '{app="shop"}', id="fixed only"),
+        pytest.param({"app": 'a"b\\c\n'}, {}, '{app="a\\"b\\\\c\\n"}', id="quoted"),
+        pytest.param({"app": "{app}", "level": "{level}"}, {"app": "a"}, '{app="a"}', id="a missing one is left out"),
+        pytest.param(
+            {"app": "{app}", "level": "{level}"}, {"app": "a", "level": None}, '{app="a"}', id="null is missing"
+        ),
+        pytest.param({"app": "{app}"}, {}, '{source="unknown"}', id="none at all"),
+        pytest.param({"job": "{source}"}, {}, '{job="s"}', id="of the partition"),
+        pytest.param(
+            {"node": "x-{node}"},
+            {"node": "Node_3f2b8c1e-9d4a-4e7b-8a6f-0c1d2e3f4a5b"},
+            '{node="x-Node"}',
+            id="ids are cut out",
+        ),
+        pytest.param({"n": "{n}"}, {"n": 5}, '{n="5"}', id="a number"),
+        pytest.param({"n": "{n}"}, {"n": ["a", 1]}, '{n="_a_1_"}', id="a list"),
+        pytest.param(
+            {"n": "{n}", "app": "{app}"},
+            {"n": {"a": 1}, "app": "a"},
+            '{app="a", n="_a_:_1_"}',
+            id="an object beside another",
+        ),
+    ],
+)
+async def test_labels_are_filled_from_fields(
+    server: Server, labels: dict[str, str], fields: dict[str, Any], stream: str
+) -> None:
+    sink = sink_at(server.url, labels=labels)
+    await sink.open()
+    await sink.send([batch_with(fields, source="s")])
+    await sink.close()
+    assert [entry.labels for entry in server.pushes[0]] == [stream]
+
+
+async def test_values_that_python_takes_for_equal_are_streams_of_their_own(server: Server, sink: Loki) -> None:
+    values = [1, True, 1.0, "1", "true"]
+    await sink.send([batch_with(*[{"app": value} for value in values])])
+    assert {entry.line: entry.labels for entry in server.pushes[0]} == {
+        b"line 0": '{app="1"}',
+        b"line 1": '{app="true"}',
+        b"line 2": '{app="1.0"}',
+        b"line 3": '{app="1"}',
+        b"line 4": '{app="true"}',
+    }
+
+
+async def test_metadata_is_sent_beside_the_line(server: Server) -> None:
+    sink = sink_at(server.url, metadata=["trace_id", "http.path", "n", "tags"])
+    await sink.open()
+    await sink.send(
+        [
+            batch_with(
+                {"app": "a", "trace_id": "t1", "http.path": "/ä", "n": 0, "tags": ["x", 1]},
+                {"app": "a", "trace_id": "", "n": None},
+                {"app": "a", "n": False},
+            )
+        ]
+    )
+    await sink.close()
+    assert [entry.metadata for entry in server.pushes[0]] == [
+        {"trace_id": "t1", "http_path": "/ä", "n": "0", "tags": '["x", 1]'},
+        {},
+        {"n": "false"},
+    ]
+
+
+async def test_a_line_as_json_has_all_fields(server: Server) -> None:
+    sink = sink_at(server.url, line="json")
+    await sink.open()
+    batch = batch_with({"app": "a"}, {"app": "a"})
+    batch.records[0].format, batch.records[0].line = "json", b'{"app": "a",  "x": 1}'
+    await sink.send([batch])
+    await sink.close()
+    assert server.pushes[0][0].line == b'{"app": "a",  "x": 1}'
+    assert json.loads(server.pushes[0][1].line)["message"] == "line 1"
+
+
+FIELDS = st.dictionaries(
+    st.sampled_from(["app", "level", "trace_id"]),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=5) | st.none() | st.integers() | st.booleans(),
+)
+
+
+@given(fields=st.lists(FIELDS, min_size=1, max_size=8), cut=st.integers(0, 8), line=st.sampled_from(["raw", "json"]))
+def test_what_a_record_becomes_does_not_depend_on_those_beside_it(
+    read_push: Read, fields: list[dict[str, Any]], cut: int, line: str
+) -> None:
+    sink = sink_at("http://x", labels={"app": "{app}", "level": "{level}"}, metadata=["trace_id"], line=line)
+    batch = batch_with(*fields)
+    whole = sorted(map(str, read_push(sink._encode([batch]))))
+    parts = [batch.with_records(batch.records[:cut]), batch.with_records(batch.records[cut:])]
+    apart = [entry for part in parts for entry in read_push(sink._encode([part]))]
+    assert sorted(map(str, apart)) == whole
+    assert sorted(map(str, read_push(sink._encode(parts)))) == whole
+    assert len(whole) == len(fields)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 16])
+@pytest.mark.parametrize("status", [400, 413])
+async def test_exactly_the_entries_that_are_refused_are_rejected(
+    server: Server, sink: Loki, count: int, status: int
+) -> None:
+    bad = {b"line 0", b"line 5", b"line 6"}
+    server.answer = refusing(*bad, status=status, text="too old")
+    batch = plain(count)
+    with pytest.raises(Rejected) as caught:
+        await sink.send([batch])
+    rejected = {record.line: reason for record, reason in caught.value.records}
+    assert rejected == {line: f"too old: {line.decode()}" for line in bad if int(line[5:]) < count}
+    assert all(any(record is own for own in batch.records) for record, _ in caught.value.records)
+    stored = {entry.line for push in server.pushes for entry in push if not bad & {e.line for e in push}}
+    assert stored == {record.line for record in batch.records} - bad
+    assert "limits_config" in caught.value.hint
+
+
+async def test_entries_of_several_batches_and_streams_are_told_apart(server: Server, sink: Loki) -> None:
+    first, second = batch_with({"app": "a"}, {"app": "b"}), batch_with({"app": "b"}, {"app": "a"})
+    second.records[0].line = b"bad"
+    server.answer = refusing(b"bad")
+    with pytest.raises(Rejected) as caught:
+        await sink.send([first, second])
+    assert [record for record, _ in caught.value.records] == [second.records[0]]
+    times = {entry.labels for push in server.pushes for entry in push if entry.line == b"bad"}
+    assert times == {'{app="b"}'}
+
+
+async def test_a_push_that_is_too_large_is_split_until_it_is_taken(server: Server, sink: Loki) -> None:
+    server.answer = lambda request, entries: web.Response(status=413 if len(entries) > 3 else 204)
+    await sink.send([plain(10)])
+    taken = [entry.line for push in server.pushes if len(push) <= 3 for entry in push]
+    assert sorted(taken) == sorted(b"line %d" % n for n in range(10))
+
+
+async def test_to_find_one_refused_entry_takes_few_pushes(server: Server, sink: Loki) -> None:
+    server.answer = refusing(b"line 77")
+    with pytest.raises(Rejected):
+        await sink.send([plain(1024)])
+    assert len(server.pushes) == 1 + 2 * 10
+
+
+async def test_a_refusal_without_words_names_the_status(server: Server, sink: Loki) -> None:
+    server.answer = lambda request, entries: web.Response(status=400)
+    with pytest.raises(Rejected) as caught:
+        await sink.send([plain(1)])
+    assert [reason for _, reason in caught.value.records] == ["Loki answers 400"]
+
+
+async def test_a_refusal_that_is_not_text_is_one_all_the_same(server: Server, sink: Loki) -> None:
+    server.answer = lambda request, entries: web.Response(status=400, body=b"\xff\xfe", content_type="text/plain")
+    with pytest.raises(Rejected) as caught:
+        await sink.send([plain(1)])
+    assert caught.value.records[0][1] == "\ufffd\ufffd"
+
+
+async def test_when_the_search_is_cut_off_everything_is_tried_again(server: Server, sink: Loki) -> None:
+    def answer(request: web.Request, entries: list[Pushed]) -> web.Response:
+        return web.Response(status=400 if len(server.pushes) < 3 else 503, text="weather")
+
+    server.answer = answer
+    with pytest.raises(OSError, match="Loki answers 503: weather"):
+        await sink.send([plain(4)])
+    server.answer = refusing(b"line 2")
+    with pytest.raises(Rejected) as caught:
+        await sink.send([plain(4)])
+    assert [record.line for record, _ in caught.value.records] == [b"line 2"]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        pytest.param(429, {}, id="429 without a time"),
+        pytest.param(500, {}, id="500"),
+        pytest.param(503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, id="503 with a date"),
+        pytest.param(401, {}, id="401"),
+        pytest.param(404, {}, id="404"),
+        pytest.param(200, {}, id="200, a login page"),
+        pytest.param(260, {}, id="260, a blocked tenant"),
+        pytest.param(302, {"Location": "/login"}, id="302"),
+        pytest.param(307, {"Location": "/login"}, id="307"),
+    ],
+)
+async def test_anything_but_204_and_a_refusal_is_tried_again(
+    server: Server, sink: Loki, status: int, headers: dict[str, str]
+) -> None:
+    server.answer = lambda request, entries: web.Response(status=status, headers=headers, text="told why")
+    with pytest.raises(OSError, match=f"Loki answers {status}: told why"):
+        await sink.send([plain(2)])
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_it_comes_again_when_it_was_told_to(server: Server, sink: Loki, status: int) -> None:
+    server.answer = lambda request, entries: web.Response(status=status, headers={"Retry-After": "7"}, text="slow down")
+    with pytest.raises(RetryAfter, match=f"Loki answers {status}: slow down") as caught:
+        await sink.send([plain(1)])
+    assert caught.value.seconds == 7.0
+
+
+async def cut_before_the_answer(request: web.Request) -> web.StreamResponse:
+    assert request.transport
+    request.transport.abort()
+    return web.Response(status=204)
+
+
+async def cut_inside_the_answer(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(status=500, headers={"Content-Length": "1000"})
+    await response.prepare(request)
+    await response.write(b"half of")
+    assert request.transport
+    request.transport.abort()
+    return response
+
+
+@pytest.mark.parametrize("cut", [cut_before_the_answer, cut_inside_the_answer])
+async def test_a_connection_that_is_cut_is_tried_again_and_the_repeat_is_the_same(
+    server: Server, sink: Loki, cut: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> None:
+    server.answer = lambda request, entries: cut(request)
+    batch = batch_with({"app": "a"}, {"app": "b"})
+    with pytest.raises((aiohttp.ClientError, OSError)):
+        await sink.send([batch])
+    server.answer = lambda request, entries: web.Response(status=204)
+    await sink.send([batch])
+    first, second = server.pushes
+    assert first == second
+
+
+async def test_an_answer_that_takes_too_long_is_tried_again(server: Server) -> None:
+    never = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        await never.wait()
+        return web.Response(status=204)
+
+    server.answer = lambda request, entries: hang(request)
+    sink = sink_at(server.url, timeout=Duration(0.01))
+    await sink.open()
+    with pytest.raises(TimeoutError):
+        await sink.send([plain(1)])
+    await sink.close()
+    never.set()
+
+
+async def test_nobody_there_is_tried_again() -> None:
+    sink = sink_at("http://127.0.0.1:1")
+    await sink.open()
+    with pytest.raises(OSError, match=r"Connect call failed|Cannot connect"):
+        await sink.send([plain(1)])
+    await sink.close()
+
+
+async def test_under_delivery_refused_entries_are_dead_and_the_rest_is_delivered(server: Server, sink: Loki) -> None:
+    dead: list[Dead] = []
+
+    async def keep(batch: Batch, more: list[Dead]) -> None:
+        dead.extend(more)
+
+    answers = iter([429, 503])
+    refuse = refusing(b"line 3")
+
+    def answer(request: web.Request, entries: list[Pushed]) -> web.StreamResponse:
+        if status := next(answers, None):
+            return web.Response(status=status, headers={"Retry-After": "0"})
+        response = refuse(request, entries)
+        assert isinstance(response, web.StreamResponse)
+        return response
+
+    server.answer = answer
+    sink.batch_wait = Duration(0)
+    delivery = Delivery(sink, keep, jitter=lambda most: 0.0)
+    delivery.put(plain(8))
+    delivery.close()
+    await delivery.run()
+    assert [(one.record.line, one.where, one.reason) for one in dead] == [(b"line 3", "loki", "refused: line 3")]
+    assert (delivery.meter.events_out, delivery.meter.dead, delivery.meter.retries) == (7, 1, 2)
+    assert (delivery.held_events, delivery.failing) == (0, "")
+
+
+async def test_in_a_run_every_record_is_pushed_once(server: Server, tmp_path: Path) -> None:
+    sink = sink_at(server.url, labels={"job": "{source}"}, batch_wait=Duration(0), batch_bytes=Size(1))
+    source = ListSource(name="app", lines=[[b"one", b"two"], [b"two"]])
+    runner = Runner({"app": source}, [], {"loki": sink}, wanted=[], state=tmp_path, clock_ns=lambda: READ_AT)
+    assert await runner.run(once=True) == 0
+    assert runner.residual(runner.deliveries[0]) == 0
+    entries = [entry for push in server.pushes for entry in push]
+    assert sorted(entry.line for entry in entries) == [b"one", b"two", b"two"]
+    assert len({(entry.labels, entry.time_ns) for entry in entries}) == 3
+
+
+async def test_the_probe_pushes_nothing(server: Server, sink: Loki) -> None:
+    await sink.probe()
+    assert server.pushes == [[]]
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "option"),
+    [
+        (401, "Loki answers 401", "tenant"),
+        (403, "Loki answers 403", "tenant"),
+        (404, "answers 404: there is no Loki at this path", "url"),
+        (302, "answers 302: there is no Loki at this path", "url"),
+    ],
+)
+async def test_what_will_never_work_is_found_by_the_probe(
+    server: Server, sink: Loki, status: int, message: str, option: str
+) -> None:
+    server.answer = lambda request, entries: web.Response(status=status, headers={"Location": "/login"})
+    with pytest.raises(ProbeError, match=message) as caught:
+        await sink.probe()
+    assert caught.value.option == option
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("auth", "option"),
+    [
+        ({"bearer": Secret(TOKEN, "env TOKEN")}, "bearer"),
+        ({"basic_auth": BasicAuth("me", Secret(TOKEN, "env TOKEN"))}, "basic_auth"),
+    ],
+)
+async def test_the_probe_says_which_secret_to_check_and_never_tells_it(
+    server: Server, auth: dict[str, Any], option: str
+) -> None:
+    server.answer = lambda request, entries: web.Response(status=401, text="no")
+    sink = sink_at(server.url, **auth)
+    await sink.open()
+    with pytest.raises(ProbeError, match="Loki answers 401 no; check the token, user and tenant") as caught:
+        await sink.probe()
+    await sink.close()
+    assert caught.value.option == option
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [204, 400, 422, 429, 500, 503])
+async def test_weather_does_not_stop_the_start(server: Server, sink: Loki, status: int) -> None:
+    server.answer = lambda request, entries: web.Response(status=status)
+    await sink.probe()
+    assert len(server.requests) == 1
+
+
+async def test_nobody_there_is_found_by_the_probe() -> None:
+    sink = sink_at("http://127.0.0.1:1")
+    await sink.open()
+    with pytest.raises(ProbeError, match=r"cannot reach Loki: .*127\.0\.0\.1") as caught:
+        await sink.probe()
+    assert caught.value.option == "url"
+    await sink.close()
+
+
+async def test_certificate_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("not a certificate")
+    for ca in ("ca.pem", "missing.pem"):
+        sink = sink_at("https://127.0.0.1:1", tls=Tls(ca=str(tmp_path / ca)))
+        with pytest.raises(ProbeError, match=r"cannot use these files: .+") as caught:
+            await sink.open()
+        assert caught.value.option == "tls"
+        await sink.close()
+
+
+def test_certificates_are_checked_unless_told_otherwise() -> None:
+    assert Tls().context().check_hostname
+    assert not Tls(verify=False).context().check_hostname
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        pytest.param({}, [], id="as in the documentation"),
+        pytest.param({"url": "https://loki.example/tenant/push"}, [], id="a path"),
+        pytest.param({"url": "loki:3100"}, ["url"], id="no scheme"),
+        pytest.param({"url": "http://"}, ["url"], id="no host"),
+        pytest.param({"url": f"http://me:{TOKEN}@loki:3100"}, ["url"], id="a password in the URL"),
+        pytest.param({"url": f"htp://me:{TOKEN}@loki:3100"}, ["url"], id="a password in what is no URL"),
+        pytest.param({"labels": {}}, ["labels"], id="no labels"),
+        pytest.param({"labels": {f"l{n}": "x" for n in range(16)}}, ["labels"], id="too many labels"),
+        pytest.param({"labels": {"a-b": "x"}}, ["labels.a-b"], id="a bad name"),
+        pytest.param({"labels": {"__a": "x"}}, ["labels.__a"], id="a reserved name"),
+        pytest.param({"labels": {"a": "{trace_id}"}}, ["labels.a"], id="an id as label"),
+        pytest.param(
+            {"bearer": Secret(TOKEN, "env T"), "basic_auth": BasicAuth("me", Secret(TOKEN, "env T"))},
+            ["bearer"],
+            id="two secrets",
+        ),
+    ],
+)
+def test_what_loki_would_refuse_or_suffer_from_is_told(options: dict[str, Any], found: list[str]) -> None:
+    problems = list(sink_at(options.pop("url", "http://loki:3100"), **options).check())
+    assert [option for option, _ in problems] == found
+    assert all(TOKEN not in message for _, message in problems)
+
+
+def test_it_reads_the_fields_of_labels_metadata_and_match() -> None:
+    sink = sink_at("http://x", labels={"app": "{app}-{env}"}, metadata=["trace_id"], match=Match('{level="error"}'))
+    assert set(sink.reads()) == {"app", "env", "trace_id", "level"}
+
+
+async def test_closing_what_was_never_opened_does_nothing() -> None:
+    sink = sink_at("http://x")
+    await sink.close()
+    assert sink._session is None
+
+
+def test_records_are_not_changed_by_sending_them(read_push: Read) -> None:
+    sink = sink_at("http://x", metadata=["trace_id"], line="json")
+    batch = batch_with({"app": "a", "trace_id": "t"})
+    before = Record(batch.records[0].line, time_ns=READ_AT, parsed=dict(batch.records[0].fields))
+    assert read_push(sink._encode([batch]))
+    assert batch.records == [before]

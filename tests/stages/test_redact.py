@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tailrace.pipeline.options import Secret, decode_option
+from tailrace.pipeline.record import Record
+from tailrace.stages.redact import Redact
+from tailrace.testing import batch_of, run_stage
+
+AWS = "AKIA" + "Q2W4E6R8T0Y1U3I5"
+GITHUB = "ghp_" + "aB3dE6gH9j" * 4
+PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA7\nq1w2e3r4\n-----END RSA PRIVATE KEY-----"
+CANARIES = [AWS, GITHUB, PEM, "sk-ant-api03-" + "aB3dE6gH9j" * 5]
+TEXT = st.text(max_size=12) | st.sampled_from([*CANARIES, f"x{AWS}", f"\n{AWS}", f"{AWS}\\", '{"password": "hunter2"}'])
+KEY = st.text(max_size=6) | st.sampled_from(["password", "apiKey", "token", "max_tokens", AWS, "name", "value"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEY, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def stage(**options: Any) -> Redact:
+    made = msgspec.convert(options, Redact, dec_hook=decode_option)
+    made.name = "redact"
+    return made
+
+
+ALL = stage(pii=["email", "card"])
+
+
+def redacted(line: bytes | str, format: str = "text", by: Redact = ALL, **fields: Any) -> Record:
+    batch = batch_of(line.encode() if isinstance(line, str) else line)
+    record = batch.records[0]
+    record.format = format  # type: ignore[assignment]  # a literal's value
+    for name, value in fields.items():
+        setattr(record, name, value)
+    run_stage(by, batch)
+    return record
+
+
+def as_json(value: object, by: Redact = ALL) -> Any:
+    return json.loads(redacted(json.dumps(value), "json", by).line)
+
+
+def kinds(value: object) -> object:
+    if isinstance(value, dict):
+        return [kinds(item) for item in value.values()]
+    if isinstance(value, list):
+        return [kinds(item) for item in value]
+    return type(value)
+
+
+def test_a_text_line_gets_markers() -> None:
+    assert redacted(f"key {AWS} used").line == b"key [REDACTED:aws-access-key-id] used"
+
+
+def test_a_clean_line_is_the_same_object() -> None:
+    line = b'{"message": "caf\\u00e9 \\"quoted\\" C:\\\\temp"}'
+    assert redacted(line, "json").line is line
+
+
+def test_untouched_values_of_json_keep_their_bytes() -> None:
+    line = b'{"a": 1.50, "k": "%s", "password": "x", "z": [1e3, {"n": 12345678901234567890123}]}' % AWS.encode()
+    new = redacted(line, "json").line
+    assert b"1.50" in new
+    assert b'[1e3, {"n": 12345678901234567890123}]' in new
+    assert json.loads(new)["k"] == "[REDACTED:aws-access-key-id]"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"m": "\\u0041KIAQ2W4E6R8T0Y1U3I5"}',
+        '{"m": "AK\\u0049AQ2W4E6R8T0Y1U3I5"}',
+        '{"m": "first\\n' + AWS + '"}',
+        '{"m": "tab\\t' + AWS + ' \\ud83d\\ude00"}',
+        '{"m": "{\\"text\\": \\"line\\\\n' + AWS + '\\"}"}',
+        '{"m": ["a", {"b": "\\u00e9' + AWS + '"}]}',
+        '{"' + AWS + '": 1}',
+        '{"a": "' + AWS + '", "a": "x"}',
+        '{"x": {"a": "' + AWS + '", "a": "x"}}',
+        '{"x": {"a": "\\u0041KIAQ2W4E6R8T0Y1U3I5", "a": "x"}}',
+    ],
+    ids=["first", "inner", "newline", "tab", "json in json", "nested", "key", "twice", "twice nested", "twice escaped"],
+)
+def test_secrets_behind_escapes_and_in_odd_places_are_found(line: str) -> None:
+    new = redacted(line, "json").line
+    assert AWS not in json.dumps(json.loads(new, object_pairs_hook=list), ensure_ascii=False)
+    assert AWS[6:] not in new.decode()
+
+
+def test_a_card_behind_an_escaped_newline_is_found_by_a_users_pattern() -> None:
+    by = stage(builtin=False, keys=[], patterns={"card": r"\b4539[- ]?\d{4}[- ]?\d{4}[- ]?\d{4}\b"})
+    assert redacted(b'{"m": "x\\n4539-1488-0343-6467"}', "json", by).line == b'{"m": "x\\n[REDACTED:card]"}'
+    assert redacted(b'"x\\n4539-1488-0343-6467"', "text", by).line == b'"x\\n[REDACTED:card]"'
+
+
+def test_a_false_finding_across_an_escape_breaks_nothing() -> None:
+    line = b'{"m": "see\\n@corp.example"}'
+    assert redacted(line, "json").line == line
+
+
+def test_the_value_of_a_secret_key_is_hidden_whatever_it_is() -> None:
+    mark = "[REDACTED:key-name]"
+    value = {"password": 1234, "token": ["a", {"b": "c", "n": 1.5}], "secret": None, "cookie": True, "apiKey": ""}
+    hidden = {"password": 0, "token": [mark, {"b": mark, "n": 0.0}], "secret": None, "cookie": True, "apiKey": ""}
+    assert as_json(value) == hidden
+
+
+def test_names_that_only_look_alike_stay() -> None:
+    value = {"max_tokens": 5, "prompt_tokens": 7, "token_count": 1, "tokenizer": "x", "time_to_first_token": 0.5}
+    assert as_json(value) == value
+
+
+def test_headers_as_pairs_are_hidden() -> None:
+    mark = "[REDACTED:key-name]"
+    assert as_json({"h": [{"name": "Authorization", "value": "abc"}, ["Cookie", "sid=1"]]}) == {
+        "h": [{"name": "Authorization", "value": mark}, ["Cookie", mark]]
+    }
+
+
+def test_a_rule_that_wants_its_name_beside_it_finds_it_in_the_key(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text("[[rules]]\nid='acme'\nregex='''acme[\"']?: ?[\"']([a-f0-9]{8})'''\nkeywords=['acme']")
+    by = stage(rules=[str(path)], builtin=False, keys=[])
+    assert as_json({"acme": "deadbeef", "m": "\n", "n": {"acme": "deadbeef"}}, by) == {
+        "acme": "[REDACTED:acme]",
+        "m": "\n",
+        "n": {"acme": "[REDACTED:acme]"},
+    }
+
+
+def test_a_greedy_pattern_stays_within_its_string() -> None:
+    by = stage(builtin=False, keys=[], patterns={"pw": r"pw=(?P<secret>.*)"})
+    assert as_json({"m": "pw=abc", "level": "info"}, by) == {"m": "pw=[REDACTED:pw]", "level": "info"}
+    assert as_json({"m": "pw=", "level": "info"}, by) == {"m": "pw=", "level": "info"}
+
+
+def test_an_anchored_pattern_means_the_whole_value() -> None:
+    by = stage(builtin=False, keys=[], patterns={"pin": r"^\d{4}$"})
+    assert as_json({"pin": "1234", "long": "12345"}, by) == {"pin": "[REDACTED:pin]", "long": "12345"}
+    assert redacted("1234", "text", by).line == b"[REDACTED:pin]"
+
+
+def test_a_number_that_is_a_secret_becomes_zero() -> None:
+    assert as_json({"pan": 4539148803436467, "ok": 4539148803436468}) == {"pan": 0, "ok": 4539148803436468}
+
+
+def test_two_redacted_keys_do_not_swallow_each_other() -> None:
+    other = "AKIA" + "Z" * 16
+    assert as_json({AWS: 1, other: 2}) == {"[REDACTED:aws-access-key-id]": 1, "[REDACTED:aws-access-key-id] 2": 2}
+
+
+@pytest.mark.parametrize("line", [PEM, f"found\n{PEM}\nbye", PEM[:60]], ids=["alone", "amid", "cut off"])
+def test_a_private_key_over_several_lines_is_one_secret(line: str) -> None:
+    for new in (redacted(line).line, redacted(json.dumps({"m": line}), "json").line):
+        assert new.count(b"[REDACTED:private-key]") == 1
+        assert b"MIIE" not in new
+        assert b"q1w2" not in new
+
+
+def test_parsed_and_added_fields_of_a_hit_record_are_clean() -> None:
+    record = redacted(
+        f"token={GITHUB} x",
+        parsed={"a": GITHUB, "b": [f"<{GITHUB}>"], "n": 5},
+        added={"again": {"deep": GITHUB}},
+    )
+    assert record.parsed == {"a": "[REDACTED:github-token]", "b": ["<[REDACTED:github-token]>"], "n": 5}
+    assert record.added == {"again": {"deep": "[REDACTED:github-token]"}}
+
+
+def test_a_secret_known_from_its_name_in_the_line_is_hidden_in_every_field() -> None:
+    record = redacted("password=hunter2 ok", parsed={"message": "hunter2 ok"})
+    assert record.parsed == {"message": "[REDACTED:key-name] ok"}
+
+
+def test_a_parsed_field_of_a_text_line_is_hidden_by_its_name() -> None:
+    record = redacted("bob hunter2 in", parsed={"user": "bob", "password": "hunter2"})
+    assert record.parsed == {"user": "bob", "password": "[REDACTED:key-name]"}
+    assert record.line == b"bob [REDACTED:key-name] in"
+
+
+@pytest.mark.parametrize("value", [AWS, [AWS], {"k": AWS}, {AWS: 1}], ids=["text", "list", "object", "key"])
+def test_added_values_that_do_not_stem_from_the_line_are_clean(value: object) -> None:
+    batch = batch_of(b"clean", b"clean too")
+    for record in batch.records:
+        record.set("note", value)
+        record.set("n", 5)
+    run_stage(ALL, batch)
+    for record in batch.records:
+        assert AWS not in repr((record.added, record.parsed))
+        assert record.added is not None
+        assert record.fields["note"] == record.added["note"]
+
+
+def test_added_text_seen_before_is_still_told_from_what_is_new() -> None:
+    by = stage()
+    mark = "[REDACTED:aws-access-key-id]"
+    for value, expected in (("fine", "fine"), (AWS, mark), ("fine", "fine"), (AWS, mark)):
+        batch = batch_of(b"x")
+        batch.records[0].set("v", value)
+        assert run_stage(by, batch).records[0].fields["v"] == expected
+
+
+def test_an_added_field_is_hidden_by_its_name() -> None:
+    batch = batch_of(b"x")
+    batch.records[0].set("api_key", "abc")
+    assert run_stage(ALL, batch).records[0].added == {"api_key": "[REDACTED:key-name]"}
+
+
+def test_pseudonyms_are_the_same_for_the_same_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PSEUDONYM_KEY", "k1")
+    by = stage(mode="hash", key={"env": "PSEUDONYM_KEY"})
+    one, two = redacted(f"{AWS} password=x {AWS}", "text", by).line.split(b" password=")
+    assert one == two.split()[1]
+    assert redacted(b" ".join((one, two)), "text", by).line == b" ".join((one, two))
+    other = stage(mode="hash")
+    other.key = Secret("k2", "test")
+    assert redacted(AWS, "text", other).line != one
+    assert one.startswith(b"[aws-access-key-id:")
+    assert len(one) == len(b"[aws-access-key-id:]") + 12
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "message"),
+    [
+        ({"pii": ["emial"]}, "pii[0]", "did you mean 'email'?"),
+        ({"disable": ["jwtt"]}, "disable[0]", "did you mean 'jwt'?"),
+        ({"mode": "hash"}, "key", "needs a key"),
+        ({"rules": ["none.toml"]}, "rules[0]", "cannot read none.toml"),
+        ({"patterns": {"all": "x*"}}, "patterns.all", "empty text"),
+    ],
+    ids=["pii", "disable", "hash", "rules", "patterns"],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], path: str, message: str) -> None:
+    ((where, what),) = stage(**options).check()
+    assert where == path
+    assert message in what
+
+
+def test_good_options_are_accepted() -> None:
+    assert not list(stage(pii=["email", "card", "iban", "phone", "ip", "ssn"], disable=["jwt", "key-name"]).check())
+
+
+def test_a_rule_can_be_switched_off() -> None:
+    assert redacted(AWS, "text", stage(disable=["aws-access-key-id"])).line == AWS.encode()
+    assert redacted("password=x", "text", stage(disable=["key-name"])).line == b"password=x"
+
+
+def test_nothing_is_read_or_written_by_name() -> None:
+    assert (list(ALL.reads()), list(ALL.writes())) == ([], [])
+
+
+def test_a_record_that_cannot_be_redacted_is_raised_without_its_data() -> None:
+    with pytest.raises(ValueError, match="cannot be decoded") as error:
+        redacted('{"password": "hunter2"', "json")
+    assert "hunter2" not in str(error.value)
+    assert error.value.__cause__ is None
+
+
+def test_json_with_bytes_that_are_not_utf8_is_redacted() -> None:
+    new = redacted(b'{"a": "\xff %s", "password": "\xfe", "b\xfd": 1}' % AWS.encode(), "json").line
+    assert AWS.encode() not in new
+    assert b"\xfe" not in new
+
+
+def test_text_can_be_cleaned_without_a_record() -> None:
+    assert ALL.clean(f"401 for {AWS}\ud800") == "401 for [REDACTED:aws-access-key-id]\ud800"
+
+
+def test_what_was_taken_out_is_counted_by_rule() -> None:
+    by = stage()
+    redacted(f"{AWS} {AWS} password=x", "text", by)
+    by.clean(GITHUB)
+    (family,) = by.collect()
+    assert family.name == "tailrace_redactions"
+    counts = {sample.labels["rule"]: sample.value for sample in family.samples}
+    assert counts == {"aws-access-key-id": 2, "key-name": 1, "github-token": 1}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"m": ["a@b.com \n x"] * 30_000},
+        {f"k{n}": AWS for n in range(5_000)},
+        {"m": f'\n"{AWS} ' * 10_000},
+        {f"AKIA{n:016d}": 1 for n in range(5_000)},
+    ],
+    ids=["many strings", "many fields", "one string", "many keys"],
+)
+def test_a_line_full_of_secrets_takes_linear_time(value: object) -> None:
+    start = time.process_time()
+    assert "REDACTED" in json.dumps(as_json(value))
+    assert time.process_time() - start < 10
+
+
+def test_an_empty_batch_passes() -> None:
+    assert run_stage(ALL, batch_of()).records == []
+
+
+@given(st.lists(st.binary(max_size=40) | TEXT.map(lambda t: t.encode("utf-8", "replace")), max_size=6))
+def test_any_bytes_pass_and_redacting_twice_changes_nothing(parts: list[bytes]) -> None:
+    once = redacted(b"".join(parts)).line
+    assert redacted(once).line == once
+    assert not any(canary.encode() in once for canary in CANARIES)
+
+
+@given(st.dictionaries(KEY, JSON, max_size=5), st.booleans())
+def test_json_stays_json_with_its_types_and_no_canary_is_left(value: dict[str, object], ascii: bool) -> None:
+    once = redacted(json.dumps(value, ensure_ascii=ascii).encode("utf-8", "replace"), "json").line
+    new = json.loads(once)
+    assert kinds(new) == kinds(json.loads(json.dumps(value)))
+    shown = json.dumps(new, ensure_ascii=False)
+    assert not any(canary in shown or json.dumps(canary)[1:-1] in shown for canary in CANARIES)
+    assert redacted(once, "json").line == once
+
+
+@given(st.lists(st.sampled_from([AWS, GITHUB]), min_size=1, max_size=3), st.data())
+def test_secrets_written_with_any_escapes_are_found(secrets: list[str], data: st.DataObject) -> None:
+    body = "\\n".join(
+        "".join(f"\\u{ord(char):04x}" if data.draw(st.booleans()) else char for char in secret) for secret in secrets
+    )
+    new = json.loads(redacted('{"m": "' + body + '"}', "json").line)["m"]
+    assert not any(secret in new for secret in secrets)
