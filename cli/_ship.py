@@ -43,8 +43,8 @@ def ship(path: Path, *, once: bool, offline: bool) -> int:
         return EXIT_CODE
     except ExceptionGroup as group:
         # A component broke its contract: what was not delivered is read again at the next start.
-        for error in group.exceptions:
-            log.error("stopped by an error", error=f"{type(error).__name__}: {error}")
+        for cause in group.exceptions:
+            log.error("stopped by an error", error=f"{type(cause).__name__}: {cause}")
         return 1
 
 

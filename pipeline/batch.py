@@ -33,6 +33,8 @@ class Chunk(msgspec.Struct, gc=False):
     """Events that were longer than the source's limit and handled by its policy."""
     cut: int = 0
     """Bytes that this policy left out."""
+    inside: bool = False
+    """Ends inside an event that was too long: such a place is no boundary to come back to."""
 
     @classmethod
     def of_lines(cls, partition: str, data: bytes, offset: int, labels: Mapping[str, str]) -> Chunk:

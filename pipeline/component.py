@@ -100,6 +100,12 @@ class Source(Component, kw_only=True):
         """
         raise NotImplementedError
 
+    def repeat(self, ends: Mapping[str, Sequence[int]]) -> None:
+        """Told before `chunks`: at these offsets chunks ended that were on their way when the last run crashed.
+
+        A source that can ends a chunk there again, so that the events it repeats are the same to the byte.
+        """
+
     async def commit(self, positions: Mapping[str, Position]) -> None:
         """Told after the checkpoint was saved; for sources whose server keeps the position too."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..batch import Chunk, Position
 from ..component import Lag
@@ -28,7 +28,9 @@ class Rewritten(Exception):
 class Followed:
     """A file read from a position on. Raises OSError where the file system does."""
 
-    def __init__(self, key: str, path: str, framing: Framer, position: Position | None) -> None:
+    def __init__(
+        self, key: str, path: str, framing: Framer, position: Position | None, ends: Sequence[int] = ()
+    ) -> None:
         self.key = key
         self.path = path
         """Where the file is now."""
@@ -46,6 +48,7 @@ class Followed:
         # What is compressed does not change, so all of its head may be known before it is read.
         self.head = self._content.read(0, min(HEAD_BYTES, self.offset) if self._content.rewinds else HEAD_BYTES)
         self._tail = self._content.read(max(0, self.offset - TAIL_BYTES), min(TAIL_BYTES, self.offset))
+        self._ends = [end for end in ends if end > self.offset]
         self._seen = (-1, -1)
         self._grown_at = self._at_end_at = time.monotonic()
 
@@ -65,13 +68,24 @@ class Followed:
             elif not self.rest:
                 self._at_end_at = time.monotonic()
                 return None
+            if self._ends and len(self.rest) >= self._ends[0] - self.offset:
+                return self._again(labels)
+            if not data:
+                self._ends = []  # the file is shorter than it was: there is nothing to repeat
             quiet = not data and self.quiet_for() >= (wait if self.rest.endswith(b"\n") else idle)
             framed = self._framing.split(self.rest, self.offset, final=not data and (final or quiet), skip=self._skip)
-            if framed.taken:
+            if framed.taken and not self._ends:
                 self.rest = self.rest[framed.taken :]
                 return self._chunk(framed, labels)
             if not data:
                 return None
+
+    def _again(self, labels: Mapping[str, str]) -> Chunk:
+        """The same chunk as before the crash, even if its last event has become longer since."""
+        size = self._ends.pop(0) - self.offset
+        framed = self._framing.split(self.rest[:size], self.offset, final=True, skip=self._skip)
+        self.rest = self.rest[size:]
+        return self._chunk(framed, labels)
 
     def finish(self, labels: Mapping[str, str]) -> Chunk | None:
         """What was read before the file was cut, as its last events."""
@@ -182,6 +196,7 @@ class Followed:
             size=framed.taken,
             long=framed.long,
             cut=framed.cut,
+            inside=bool(framed.skip),
         )
 
     def _position(self) -> Position:

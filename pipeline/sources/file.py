@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Annotated, Literal
 
@@ -62,6 +62,7 @@ class File(Source):
     """Files that hold what another one holds, and their size when that was seen: not read, unless the other is cut."""
     _bystanders: set[Identity] = set()
     """Rotated files that were there before the file they came from was followed: nobody asked for them."""
+    _repeat: Mapping[str, Sequence[int]] = {}
     _used: set[str] = set()
     _gone: set[str] = set()
     _failed: dict[str, str] = {}
@@ -124,6 +125,10 @@ class File(Source):
             self._park()
             await changes.wait(self._until_idle())
 
+    def repeat(self, ends: Mapping[str, Sequence[int]]) -> None:
+        """Where chunks ended that were on their way at a crash: they are read in the same pieces again."""
+        self._repeat = ends
+
     def forgotten(self) -> Iterable[str]:
         """Files read to their end that are no longer there."""
         gone, self._gone = self._gone, set()
@@ -183,8 +188,9 @@ class File(Source):
         for identity, file in list(self._followed.items()):
             if identity in there:
                 continue
-            if (path := folder.path_of(identity, rotations_of(file.first_path))) and path != file.path:
-                rotated_from, file.path = file.path, path
+            moved = folder.path_of(identity, rotations_of(file.first_path))
+            if moved and moved != file.path:
+                rotated_from, file.path = file.path, moved
                 self._follow_between(folder, rotated_from)
             if file.quiet_for() > self.rotate_wait and file.at_end():
                 if copy := self._copy_of(folder, file):
@@ -306,7 +312,8 @@ class File(Source):
 
     def _open(self, key: str, path: str, position: Position | None) -> Followed | None:
         try:
-            file = Followed(key, path, framer(self.multiline, self.max_event, self.on_long), position)
+            framing = framer(self.multiline, self.max_event, self.on_long)
+            file = Followed(key, path, framing, position, self._repeat.get(key, ()))
         except OSError as error:
             self._report(path, error)
             return None

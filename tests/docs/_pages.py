@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 _FENCE = re.compile(r"^```(?P<kind>[a-z]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
-_SAVED_AS = re.compile(r"`([\w-]+\.(?:py|yaml|log))`[^`\n]*:\n\n\Z")
+_SAVED_AS = re.compile(r"`([\w-]+\.(?:py|yaml|log))`")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -24,7 +24,7 @@ class Block(NamedTuple):
     """`yaml`, `console` …"""
     body: str
     saved_as: str
-    """The file it is to be saved as: `name.yaml` in the sentence before it, which ends with a colon."""
+    """The file it is to be saved as: the first `name.yaml` in the paragraph before it, which ends with a colon."""
 
     @property
     def place(self) -> str:
@@ -36,9 +36,10 @@ def blocks(page: Path) -> Iterator[Block]:
     """The fenced blocks of a page, in their order."""
     text = page.read_text()
     for found in _FENCE.finditer(text):
-        before = _SAVED_AS.search(text, 0, found.start())
+        paragraph = text[: found.start()].rstrip().rpartition("\n\n")[2]
+        name = _SAVED_AS.search(paragraph) if paragraph.endswith(":") else None
         line = text.count("\n", 0, found.start()) + 1
-        yield Block(page, line, found["kind"], found["body"], before[1] if before else "")
+        yield Block(page, line, found["kind"], found["body"], name[1] if name else "")
 
 
 def prose(page: Path) -> str:

@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from tailrace.cli.app import app
 from tailrace.cli.check import show
 from tailrace.config.load import check
 from tailrace.config.reference import reference
 from tailrace.config.schema import schema
 from tailrace.pipeline import discover
-from typer.testing import CliRunner
 
 from ._pages import PAGES, ROOT, Block, anchors, blocks, links, spans
 
@@ -25,9 +26,9 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 CONFIGS = [block for block in BLOCKS if block.kind == "yaml" and not block.body.startswith("# prometheus.yml\n")]
 RUN = sorted({block.page for block in BLOCKS if block.kind == "console"})
 SOURCES = "sources: { app: { use: file, include: [app.log] } }\n"
+STAGES = "stages: [ { use: parse } ]\n"
 SINKS = "sinks: { out: { use: stdout } }\n"
 PROBLEM = re.compile(r"\S+\.yaml:\d+:\d+: (?:error|warning): ")
-COMMANDS = ["check", "components", "query", "run", "schema"]
 
 
 def of(items: list[Block]) -> pytest.MarkDecorator:
@@ -64,16 +65,19 @@ def save(page: Path, folder: Path) -> None:
 @of(CONFIGS)
 def test_a_config_passes_the_check_or_fails_as_shown(block: Block, folder: Path) -> None:
     save(block.page, folder)
-    text = block.body
-    if not re.search(r"^sources:", text, re.MULTILINE):
-        text += SOURCES
-    if not re.search(r"^sinks:", text, re.MULTILINE):
-        text += SINKS
     path = Path("tailrace.yaml")
-    path.write_text(text)
+    path.write_text(whole(block.body))
     told = io.StringIO()
     show(check(path)[1], told)
     assert told.getvalue() == told_below(block)
+
+
+def whole(config: str) -> str:
+    """A part of a config with what it needs to be one."""
+    top = set(re.findall(r"^(\w+):", config, re.MULTILINE))
+    if "sources" not in top:
+        config += SOURCES + ("" if "stages" in top else STAGES)
+    return config + ("" if "sinks" in top else SINKS)
 
 
 @of_pages(RUN)

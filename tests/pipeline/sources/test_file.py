@@ -283,3 +283,25 @@ async def test_a_folder_without_permission_is_told_at_the_start(
 def test_empty_patterns_and_tiny_limits_are_refused(tmp_path: Path) -> None:
     problems = dict(source("", exclude=[" "], max_event=Size(10)).check())
     assert problems.keys() == {"include[0]", "exclude[0]", "max_event"}
+
+
+async def test_what_was_on_its_way_at_a_crash_is_read_in_the_same_pieces_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(b"one\ntwo\nhalf")
+    before = await read_once(source(path, chunk_bytes=Size(5)))
+    with path.open("ab") as log:
+        log.write(b" and the other half\nthree\n")
+    again = source(path)
+    again.repeat({before[0].partition: [int(chunk.position["offset"]) for chunk in before]})
+    chunks = await read_once(again)
+    pieces = [(chunk.lines, chunk.offsets) for chunk in chunks]
+    assert pieces[: len(before)] == [(chunk.lines, chunk.offsets) for chunk in before]
+    assert pieces[len(before) :] == [([b" and the other half", b"three"], [12, 32])]
+
+
+async def test_a_file_that_ends_before_what_was_on_its_way_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(b"one\ntwo\n")
+    file = source(path)
+    file.repeat({f"{path}#{path.stat().st_ino}": [4, 400]})
+    assert lines_in(await read_once(file)) == [b"one", b"two"]
