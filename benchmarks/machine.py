@@ -19,7 +19,7 @@ def about(shippers: dict[str, Shipper], results: list[Result]) -> str:
     lines = [time.strftime("%Y-%m-%d", time.gmtime()), hardware(), f"Python {platform.python_version()}"]
     if loads:
         lines.append(f"load average of the machine during the runs: {min(loads):.1f} to {max(loads):.1f}")
-    lines += [f"{name}: {said}" for name, shipper in shippers.items() if (said := version(shipper))]
+    lines += filter(None, map(version, shippers.values()))
     return "".join(f"- {line}\n" for line in lines)
 
 
@@ -37,4 +37,5 @@ def version(shipper: Shipper) -> str:
         return ""
     command = fill(shipper.version, shipper.vars)
     said = subprocess.run([find(command[0]) or command[0], *command[1:]], capture_output=True, text=True, check=False)
-    return next(iter((said.stdout + said.stderr).splitlines()), "").strip()
+    first = next(iter((said.stdout + said.stderr).splitlines()), "")
+    return " ".join(first.removesuffix("compiled with:").split())

@@ -50,7 +50,14 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 def measure(name: str, shipper: Shipper, scenario: str, path: Path, corpus: Corpus, bench: Bench) -> Result:
     """Run a shipper once. Raises RuntimeError when the sink does not start, ValueError for a config that needs more."""
     wanted = corpus.events if scenario == JOINING else corpus.lines
-    result = Result(rival=name, scenario=scenario, mix=corpus.mix, input_mb=round(corpus.bytes / 1e6, 3), want=wanted)
+    result = Result(
+        rival=name,
+        scenario=scenario,
+        mix=corpus.mix,
+        input_mb=round(corpus.bytes / 1e6, 3),
+        want=wanted,
+        status="cannot",
+    )
     template = shipper.config_file(name, scenario)
     if template is None:
         return result

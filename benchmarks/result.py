@@ -16,7 +16,7 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     input_mb: float
     want: int
     """Records to arrive."""
-    status: str = "cannot"
+    status: str
     """`ok`; `short` or `more` records than wanted; `leaks`: a redacting scenario left secrets; `cannot`: not run."""
     got: int = 0
     wall_s: float = 0.0

@@ -153,6 +153,8 @@ class _Loader:
             if (node := root.value.get(name)) is not None
             and (value := self._option(node, known[name])) is not msgspec.UNSET
         }
+        if values.get("tests"):
+            self._note(root.value["tests"], "`tests:` cannot be run yet", "leave it out, rather than trust it")
         self._load_custom(values.get("stage_files", []), root.value.get("stage_files"))
         sources = self._named(root, "source", Source)
         stages = self._stages(root)

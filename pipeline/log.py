@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from time import monotonic
+from time import gmtime, monotonic
 from typing import Any
 
 REPEAT_SECONDS = 10.0
@@ -54,9 +54,11 @@ class Log:
 
 
 class _Logfmt(logging.Formatter):
+    converter = staticmethod(gmtime)
+
     def format(self, record: logging.LogRecord) -> str:
         parts = {
-            "ts": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            "ts": self.formatTime(record, "%Y-%m-%dT%H:%M:%SZ"),
             "level": record.levelname.lower(),
             "msg": record.getMessage(),
         }

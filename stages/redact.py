@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
@@ -51,7 +51,7 @@ KEYS = [
     "cookie",
     "set_cookie",
 ]
-"""Key names whose values are hidden unless the config says otherwise."""
+"""Key names whose values are hidden with the built-in rules."""
 
 
 class Redact(Stage):
@@ -60,6 +60,8 @@ class Redact(Stage):
     A JSON line stays JSON with its types: strings get a marker, numbers become 0. A record that cannot be redacted
     goes to the dead letter rather than out.
     """
+
+    protects: ClassVar[bool] = True
 
     rules: list[str] = []
     """Files with more rules in gitleaks' TOML format; a rule with the id of a built-in one takes its place."""
@@ -70,15 +72,16 @@ class Redact(Stage):
     patterns: dict[str, Regex] = {}
     """Your own patterns: a name for the marker, and a regular expression (RE2). The whole match is hidden, or only
     the group named `secret`. JSON is searched string by string."""
-    keys: list[str] = msgspec.field(default_factory=KEYS.copy)
-    """Key names whose value is hidden whatever it is. `api_key` also means `apiKey`, `API-KEY` and `OPENAI_API_KEY`;
+    keys: list[str] = []
+    """More key names whose value is hidden whatever it is, beside the usual ones (`password`, `token`, `authorization`
+    …), which go with `builtin`. `api_key` also means `apiKey`, `API-KEY` and `OPENAI_API_KEY`;
     `token` means neither `max_tokens` nor `token_count`."""
     pii: list[str] = []
     """Groups of personal data to hide as well: email, card, iban, phone, ip, ssn."""
     mode: Literal["mask", "hash"] = "mask"
     """`mask`: `[REDACTED:rule]`. `hash`: `[rule:1a2b3c4d5e6f]`, the same for the same secret (HMAC-SHA256), so that
     what belongs together can still be found together."""
-    key: Secret | None = None
+    hash_key: Secret | None = None
     """The key of `mode: hash`, as `{ env: NAME }` or `{ file: PATH }`."""
 
     def check(self) -> Iterable[tuple[str, str]]:
@@ -89,10 +92,10 @@ class Redact(Stage):
                     f"pii[{place}]",
                     f"no group of personal data {group!r}{nearest(group, PII)} (there are {', '.join(PII)})",
                 )
-        if self.mode == "hash" and self.key is None:
-            yield "key", "mode: hash needs a key: write key: { env: NAME } or { file: PATH }"
-        if self.mode == "mask" and self.key is not None:
-            yield "key", "a key does nothing without mode: hash"
+        if self.mode == "hash" and self.hash_key is None:
+            yield "hash_key", "mode: hash needs a key: write hash_key: { env: NAME } or { file: PATH }"
+        if self.mode == "mask" and self.hash_key is not None:
+            yield "hash_key", "a key does nothing without mode: hash"
         for name, pattern in self.patterns.items():
             try:
                 Rule(name, pattern.text)
@@ -155,8 +158,8 @@ class Redact(Stage):
             chosen |= {rule.id: rule for rule in built_in_rules() if rule.id not in chosen}
         chosen |= {group: pii_rule(group) for group in self.pii}
         rules = [rule for name, rule in chosen.items() if name not in self.disable and rule.id not in self.disable]
-        keys = [] if KEY_NAME in self.disable else self.keys
-        secret = self.key.reveal().encode() if self.mode == "hash" and self.key else None
+        keys = [] if KEY_NAME in self.disable else [*(KEYS if self.builtin else ()), *self.keys]
+        secret = self.hash_key.reveal().encode() if self.mode == "hash" and self.hash_key else None
         return Engine(rules, keys, secret)
 
     def _count(self, found: Found) -> None:

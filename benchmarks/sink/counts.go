@@ -93,7 +93,7 @@ func (c *counts) add(push push, err error) {
 	for i, secret := range secrets {
 		c.Leaks[secret.name] += leaks[i]
 	}
-	if c.dump != nil {
+	if c.dump != nil && len(push.lines) > 0 {
 		c.dump.Write(append(bytes.Join(push.lines, []byte("\n")), '\n'))
 	}
 }

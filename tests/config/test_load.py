@@ -37,7 +37,7 @@ def test_a_whole_config_becomes_components(write: Write, monkeypatch: pytest.Mon
         exporter: {}
         state: here/state
         drain: 1m
-        tests: [{ anything: goes }]
+        tests: []
         x-mine: 1
         """)
     )
@@ -53,7 +53,7 @@ def test_a_whole_config_becomes_components(write: Write, monkeypatch: pytest.Mon
     assert config.sinks["out"].batch_wait == 0.05
     assert config.exporter is not None
     assert (config.exporter.listen.host, config.exporter.listen.port) == ("127.0.0.1", 9464)
-    assert (config.state, config.drain, config.tests) == (Path("here/state"), Duration(60), [{"anything": "goes"}])
+    assert (config.state, config.drain, config.tests) == (Path("here/state"), Duration(60), [])
     assert list(config.components()) == [
         "sources.app",
         "stages[0]",
@@ -161,6 +161,7 @@ def test_every_mistake_is_told_at_once(staged: Write) -> None:
         ("exporter: { listen: here }", (1, 21), "exporter.listen: 'here' is not an address"),
         ("exporter: { listne: x }", (1, 13), "exporter: no option 'listne'"),
         ("tests: x", (1, 8), "tests: expected a list"),
+        ("tests: [{ line: a }]", (1, 8), "`tests:` cannot be run yet"),
         ("stage_files: [nope.py]", (1, 15), "nope.py cannot be loaded: no such file"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,18 +86,40 @@ def test_a_time_that_is_none_is_left_out(tmp_path: Path, time_ns: int) -> None:
     assert "time" not in letters(tmp_path / "dead.jsonl")[0]
 
 
-def test_a_full_disk_leaves_whole_letters_only_and_the_next_try_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [5_000, 50_000])
+def test_a_full_disk_leaves_whole_letters_only_and_the_next_try_works(tmp_path: Path, size: int) -> None:
     dead_letter = DeadLetter(tmp_path / "dead.jsonl")
-    batch = batch_of(b"first", b"x" * 50_000)
+    batch = batch_of(b"first", b"x" * size)
     first, second = ([Dead(record, "loki", "too long")] for record in batch.records)
     dead_letter.write(batch, first)
-    with no_file_longer_than(20_000), pytest.raises(OSError, match="too large"):
+    with no_file_longer_than(size // 2), pytest.raises(OSError, match="too large"):
         dead_letter.write(batch, second)
     assert [letter["line"] for letter in letters(dead_letter.path)] == ["first"]
     assert dead_letter.written == 1
     dead_letter.write(batch, second)
-    assert [len(letter["line"]) for letter in letters(dead_letter.path)] == [5, 50_000]
+    assert [len(letter["line"]) for letter in letters(dead_letter.path)] == [5, size]
     assert dead_letter.written == 2
+
+
+def test_a_letter_that_failed_takes_no_other_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead_letter = DeadLetter(tmp_path / "dead.jsonl")
+    batch = batch_of(b"lost", b"kept")
+    lost, kept = ([Dead(record, "sink", "no")] for record in batch.records)
+    other = Thread(target=dead_letter.write, args=(batch, kept))
+    fsync = os.fsync
+
+    def fail_while_another_writes(fd: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        other.start()
+        other.join(0.05)  # it waits for this one to be over
+        raise OSError("no")
+
+    monkeypatch.setattr(os, "fsync", fail_while_another_writes)
+    with pytest.raises(OSError, match="no"):
+        dead_letter.write(batch, lost)
+    other.join()
+    assert [letter["line"] for letter in letters(dead_letter.path)] == ["kept"]
+    assert dead_letter.written == 1
 
 
 def test_letters_of_several_sinks_at_once_stay_whole(tmp_path: Path) -> None:

@@ -164,6 +164,14 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0)
 
 
+async def stopped(runner: Runner) -> int:
+    """Run for a while, then stop."""
+    running = asyncio.ensure_future(runner.run())
+    await steps()
+    runner.stop()
+    return await running
+
+
 async def test_everything_read_is_delivered_to_every_sink(tmp_path: Path) -> None:
     sinks = ListSink(), ListSink()
     runner = runner_of(tmp_path, None, *sinks)
@@ -197,6 +205,17 @@ async def test_what_stages_carry_goes_on_after_a_restart(tmp_path: Path) -> None
     assert [record.fields["n"] for record in first.got + second.got] == list(range(1, 13))
     times = [record.time_ns or 0 for record in first.got + second.got]
     assert times == sorted(set(times))
+
+
+async def test_what_stages_carry_outlives_a_run_in_which_nothing_moved(tmp_path: Path) -> None:
+    first = Down(takes=3), ListSink()
+    await stopped(runner_of(tmp_path, Follow(lines=LINES[:1]), *first, stages=[Count()]))
+    second = Down(), ListSink()  # one sink goes on, the position stays
+    assert await stopped(runner_of(tmp_path, Follow(lines=LINES), *second, stages=[Count()])) == 1
+    third = Down(takes=100), ListSink()
+    assert await runner_of(tmp_path, None, *third, stages=[Count()]).run(once=True) == 0
+    for sinks in zip(first, second, third, strict=True):
+        assert [record.fields["n"] for sink in sinks for record in sink.got] == list(range(1, 13))
 
 
 async def test_what_is_dropped_dead_or_rejected_is_in_the_books_and_in_the_dead_letter(tmp_path: Path) -> None:
@@ -507,6 +526,19 @@ async def test_the_last_save_holds_everything_even_if_one_was_under_way_when_the
     for n in range(50):
         assert await runner_of(tmp_path / str(n), None, Slow()).run(once=True) == 0
         assert saved_offset(tmp_path / str(n)) == 12
+
+
+async def test_while_nothing_moves_nothing_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    source = Follow(lines=LINES)
+    runner = runner_of(tmp_path, source, ListSink())
+    running = asyncio.ensure_future(runner.run())
+    await until(lambda: {"list": {"offset": 12}} in source.committed)
+    saves, at = len(source.committed), runner.saved_at
+    await until(lambda: runner.saved_at > at)  # it was looked at again
+    assert len(source.committed) == saves
+    runner.stop()
+    assert await running == 0
 
 
 @pytest.mark.parametrize("end", ["stop", "cancel"])

@@ -219,12 +219,12 @@ def test_an_added_field_is_hidden_by_its_name() -> None:
 
 def test_pseudonyms_are_the_same_for_the_same_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PSEUDONYM_KEY", "k1")
-    by = stage(mode="hash", key={"env": "PSEUDONYM_KEY"})
+    by = stage(mode="hash", hash_key={"env": "PSEUDONYM_KEY"})
     one, two = redacted(f"{AWS} password=x {AWS}", "text", by).line.split(b" password=")
     assert one == two.split()[1]
     assert redacted(b" ".join((one, two)), "text", by).line == b" ".join((one, two))
     other = stage(mode="hash")
-    other.key = Secret("k2", "test")
+    other.hash_key = Secret("k2", "test")
     assert redacted(AWS, "text", other).line != one
     assert one.startswith(b"[aws-access-key-id:")
     assert len(one) == len(b"[aws-access-key-id:]") + 12
@@ -235,7 +235,7 @@ def test_pseudonyms_are_the_same_for_the_same_secret(monkeypatch: pytest.MonkeyP
     [
         ({"pii": ["emial"]}, "pii[0]", "did you mean 'email'?"),
         ({"disable": ["jwtt"]}, "disable[0]", "did you mean 'jwt'?"),
-        ({"mode": "hash"}, "key", "needs a key"),
+        ({"mode": "hash"}, "hash_key", "needs a key"),
         ({"rules": ["none.toml"]}, "rules[0]", "cannot read none.toml"),
         ({"patterns": {"all": "x*"}}, "patterns.all", "empty text"),
     ],

@@ -61,6 +61,7 @@ def read_push() -> Callable[[bytes], list[Pushed]]:
 
     def read(body: bytes) -> list[Pushed]:
         push = request.FromString(body)
+        assert all(entry.timestamp.nanos < 10**9 for stream in push.streams for entry in stream.entries)
         return [
             Pushed(
                 stream.labels,

@@ -305,6 +305,7 @@ async def test_two_archives_do_not_share_their_files(tmp_path: Path) -> None:
     await one.send([json_batch(b'{"n":1}')])
     await two.send([json_batch(b'{"n":2}')])
     await two.close()
+    assert [Path(path).name for path in one._open] == ["one.jsonl"]
     await one.send([json_batch(b'{"n":3}')])
     await one.close()
     assert files(tmp_path) == {"one.jsonl": b'{"n":1}\n{"n":3}\n', "two.jsonl": b'{"n":2}\n'}
