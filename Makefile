@@ -5,10 +5,10 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test live lint format check bench services docs lock clean
+.PHONY: help demo test live lint format check bench bench-quick services docs lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY) ## see it work: ships sample logs and shows what arrived
 	@$(BIN)/python examples/demo/demo.py
@@ -32,8 +32,11 @@ format: $(READY) ## let ruff lay the code out
 check: lint ## lint, and the tests that need no server: before each commit
 	@$(BIN)/pytest -m "not live"
 
-bench: $(READY) ## measure the speed
+bench: $(READY) ## measure the speed beside the rivals that are here
 	@benchmarks/run.sh
+
+bench-quick: $(READY) ## the same in a minute: tailrace and the probe only
+	@benchmarks/run.sh --quick
 
 services: $(READY) ## get the real servers for tests (once; kept in ~/.cache/tailrace)
 	@$(BIN)/python -m tests.services install

@@ -110,6 +110,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"\ninterrupted; the results so far are in {out}", file=sys.stderr)
         return 130
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        print(error, file=sys.stderr)
+        return 1
     report = f"{about(shippers, results)}\n{table(results)}"
     out.with_suffix(".md").write_text(report)
     print(report, end="")
@@ -158,7 +161,12 @@ def measure_all(
                     file.write(msgspec.json.encode(result) + b"\n")
                 if result.status != "cannot":
                     what = f"{task.scenario} {task.mix} {run + 1}/{runs} {name}"
-                    print(f"{what}: {result.status}, {result.mb_per_cpu_s} MB/CPU-s", file=sys.stderr, flush=True)
+                    said = f"; it said:\n{result.log_tail}" if result.log_tail else ""
+                    print(
+                        f"{what}: {result.status}, {result.mb_per_cpu_s or 0} MB/CPU-s{said}",
+                        file=sys.stderr,
+                        flush=True,
+                    )
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -11,7 +11,7 @@ from .. import __version__
 from ..config.data_flow import wanted
 from ..config.load import Config, check
 from ..config.probe import probe
-from ..config.problem import EXIT_CODE, Problem, errors
+from ..config.problem import EXIT_CODE, errors
 from ..pipeline.checkpoint import StateError
 from ..pipeline.component import ProbeError
 from ..pipeline.log import log

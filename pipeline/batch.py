@@ -74,6 +74,10 @@ class Batch(msgspec.Struct):
     """What stages carry from batch to batch of this partition, by stage name; saved with the position as JSON."""
     size: int = 0
     """Bytes of the lines, as the chain left them: measured once, not by everyone who asks."""
+    slot: int = 0
+    """The partition's number among all: goes into the digits of a time that its source does not use."""
+    repeated: bool = False
+    """Was on its way when the last run crashed: a sink may have taken it although no answer came."""
     dead: list[Dead] = []
     """Records of the chunk that a stage could not take; shared by all that `with_records` makes."""
 

@@ -24,11 +24,18 @@ class Saved(msgspec.Struct, omit_defaults=True):
     """What stages carry from batch to batch, as JSON."""
     taken: dict[str, int] = {}
     """For each sink the offset before which it has taken everything: what it is not sent again."""
+    slot: int = 0
+    """The partition's number, which keeps equal times of several partitions apart."""
 
 
-class _File(msgspec.Struct):
-    version: int
+class State(msgspec.Struct):
+    """All that is saved, true at one moment."""
+
     sources: dict[str, dict[str, Saved]]
+    """By source and partition."""
+    sinks: dict[str, Position]
+    """What sinks must find again to go on where they were: the lengths of archive files."""
+    version: int = VERSION
 
 
 class StateError(Exception):
@@ -71,12 +78,12 @@ class Checkpoint:
             self._lock.close()
             self._lock = None
 
-    def load(self) -> dict[str, dict[str, Saved]]:
+    def load(self) -> State:
         """Positions by source and partition; empty at the first start. Raises StateError for a file it cannot read."""
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
-            return {}
+            return State({}, {})
         except OSError as error:
             raise StateError(f"{self.path}: cannot be read: {error.strerror}") from None
         way_out = "move it away to read every source from its start_at again"
@@ -84,14 +91,14 @@ class Checkpoint:
             version = msgspec.json.decode(data, type=dict[str, Any]).get("version")
             if version != VERSION:
                 raise StateError(f"{self.path}: state of version {version}, this tailrace reads {VERSION}; {way_out}")
-            return msgspec.json.decode(data, type=_File).sources
+            return msgspec.json.decode(data, type=State)
         except (msgspec.DecodeError, RecursionError) as error:
             raise StateError(f"{self.path}: not a state file ({error}); {way_out}") from None
 
-    def save(self, sources: dict[str, dict[str, Saved]]) -> None:
+    def save(self, state: State) -> None:
         """Replace the file in one step that survives a power cut: temp, fsync, rename, fsync of the folder."""
         with self._saving:  # a save whose task was cancelled goes on in its thread
-            self._replace(msgspec.json.encode(_File(VERSION, sources)))
+            self._replace(msgspec.json.encode(state))
 
     def _replace(self, data: bytes) -> None:
         temp = self.path.with_suffix(".tmp")

@@ -15,6 +15,8 @@ def set_times(batch: Batch) -> None:
 
     A record without a time takes that of the event before it in its partition, else the batch's read time. Loki drops
     an entry equal to another in time and line, so each next equal time ticks 1 ns further, below the source's digits.
+    For the same reason partitions that may feed one stream are kept apart by their slot, as far as the digits go: 1000
+    partitions where times come in ms, 62 where they come in µs, one where the source uses all nine.
     """
     state = batch.state.setdefault(NAME, {})
     event: int | None = state.get("event")
@@ -38,11 +40,17 @@ def set_times(batch: Batch) -> None:
             event = time_ns
         if last <= time_ns <= last + tick:
             tick += 1
-            record.time_ns = last + tick
         else:
             last, tick = time_ns, 0
-            record.time_ns = time_ns
+        record.time_ns = last + tick + _shift(last, batch.slot) if batch.slot else last + tick
     if last >= 0:
         state["last"], state["tick"] = last, tick
     if event is not None:
         state["event"] = event
+
+
+def _shift(time_ns: int, slot: int) -> int:
+    """Room for 1000 or 16 ticks a slot, below the last digit that the source uses."""
+    if not time_ns % 1_000_000:
+        return slot % 1000 * 1000
+    return slot % 62 * 16 if not time_ns % 1000 else 0

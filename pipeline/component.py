@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
@@ -132,6 +132,13 @@ class Sink(Component, kw_only=True):
 
     concurrency: ClassVar[int] = 1
     """How many sends may be under way at once; more than one gives up the order between them."""
+
+    def position(self) -> Position:
+        """What it must find again after a crash, true for what it has taken; saved in one step with the sources'."""
+        return {}
+
+    def resume(self, position: Position, save: Callable[[], Awaitable[None]]) -> None:
+        """Told before `open` what `position` gave when it was last saved, and how to have it saved at once."""
 
     async def open(self) -> None:
         """Called once in the running loop, before `probe` and `send`."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic, perf_counter
 
-from .batch import Batch, Dead
+from .batch import Batch, Dead, Position
 from .component import Gone, Rejected, RetryAfter, Sink
 from .log import log
 from .meter import Meter
@@ -44,6 +44,8 @@ class Delivery:
         self.held_events = 0
         self.gone = False
         """Nobody is left to deliver to: what is held is nobody's any more."""
+        self.position: Position = {}
+        """What the sink must find again after a crash, as of the last batch that was settled."""
         self._keep_dead = keep_dead
         self._settled = settled
         self._stop = stop
@@ -54,6 +56,16 @@ class Delivery:
         self._clear = asyncio.Event()
         self._clear.set()
         self._closing = False
+
+    def resume(self, position: Position, save: Callable[[], Awaitable[None]]) -> None:
+        """Hand the sink what was saved of it, and a way to have its position saved at once."""
+
+        async def save_now() -> None:
+            self.position = self.sink.position()
+            await save()
+
+        self.position = position
+        self.sink.resume(position, save_now)
 
     def put(self, batch: Batch, skip_before: int = 0) -> None:
         """Queue the records that this sink takes; then wait for `room`. `skip_before`: delivered before a restart.
@@ -158,6 +170,7 @@ class Delivery:
         self.held_bytes -= size
         self.held_events -= events
         self.last_progress = monotonic()
+        self.position = self.sink.position()
         for batch in batches:
             self._settle(batch)
         self._room.set()

@@ -1,10 +1,11 @@
-"""What is on its way: each chunk is written down before its first send, so that a restart repeats it and nothing else."""
+"""What is on its way: each chunk is written down before its first send, so that a restart repeats just that."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,9 @@ from .log import log
 
 COMPACT_BYTES = 4 << 20
 """The file is written anew with what is still open when it has grown to this."""
+
+WAIT_SECONDS = 1.0
+"""Between attempts to write to a disk that refuses."""
 
 
 class Flown(msgspec.Struct, frozen=True, array_like=True):
@@ -25,8 +29,8 @@ class Flown(msgspec.Struct, frozen=True, array_like=True):
     read_at_ns: int
     slot: int
     """The partition's number, which keeps equal times of several partitions apart."""
-    ended: bool = False
-    """The last event was taken because nothing more came: its end is no line break that a second reading would find."""
+    inside: bool = False
+    """It ends inside an event over the limit: no place at which a second reading could end a chunk."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -81,11 +85,12 @@ class Flight:
                 await self._write(data)
                 written.set_result(None)
 
-    async def compact(self, still: Iterable[Flown]) -> None:
-        """Leave out what was delivered, now and then."""
+    async def compact(self, still: Callable[[], Iterable[Flown]]) -> None:
+        """Leave out what was delivered, now and then. A disk that refuses is no harm: the file only grows."""
         if self._size > COMPACT_BYTES:
             async with self._busy:
-                self.open(still)
+                with suppress(OSError):
+                    self.open(still())
 
     async def _write(self, data: bytes) -> None:
         while True:
@@ -94,7 +99,7 @@ class Flight:
                 return
             except OSError as error:
                 log.error("cannot write the state, waiting", path=self.path, error=error.strerror)
-                await asyncio.sleep(1)
+                await asyncio.sleep(WAIT_SECONDS)
 
     def _append(self, data: bytes) -> None:
         try:

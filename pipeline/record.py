@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from functools import lru_cache
 from typing import Any, Literal
@@ -12,7 +13,15 @@ Fields = dict[str, Any]
 Format = Literal["text", "json"]
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-_encode = msgspec.json.Encoder().encode
+_fast_encode = msgspec.json.Encoder().encode
+
+
+def _encode(fields: Fields) -> bytes:
+    """As JSON, whatever is in it: what msgspec cannot say (lone surrogates, objects of a stage) becomes text."""
+    try:
+        return _fast_encode(fields)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return json.dumps(fields, default=str, skipkeys=True).encode()
 
 
 @lru_cache(maxsize=4096)

@@ -11,19 +11,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from .ack import Ledger
-from .batch import Batch, Chunk, Dead, Position
+from .batch import Batch, Chunk, Dead
 from .chain import Chain
-from .checkpoint import Checkpoint, Saved
+from .checkpoint import Checkpoint, State, StateError
 from .component import Sink, Source, Stage
 from .dead_letter import DeadLetter
 from .delivery import Delivery
+from .flight import Flight, Flown
 from .log import log
 from .meter import Meter
+from .partition import Partitions
 from .record import Record
 
 CHECKPOINT_SECONDS = 1.0
@@ -32,15 +32,6 @@ DEAD_LETTER = "dead letter"
 """As debtor of a chunk beside the sinks, whose names have no space."""
 GC_TURNS = 60
 """A full garbage collection every so many checkpoints."""
-
-
-class _Partition(msgspec.Struct):
-    """What the runner keeps of one partition."""
-
-    ledger: Ledger[Position]
-    state: dict[str, Any]
-    skip: dict[str, int]
-    """For each sink the offset before which it was delivered before the restart."""
 
 
 class Runner:
@@ -61,6 +52,7 @@ class Runner:
         self.sinks = sinks
         self.chain = Chain(stages, wanted)
         self.checkpoint = Checkpoint(state)
+        self.flight = Flight(state / "flight.jsonl")
         self.dead_letter = DeadLetter(state / "dead_letter.jsonl")
         self.deliveries = [
             Delivery(sink, self._keep_dead, settled=self._note_settled, stop=self.stop) for sink in sinks.values()
@@ -70,10 +62,9 @@ class Runner:
         """When the checkpoint was last known to be true, for its age."""
         self._drain = drain
         self._clock_ns = clock_ns
-        self._partitions: dict[str, dict[str, _Partition]] = {name: {} for name in sources}
-        self._forgotten: dict[str, set[str]] = {name: set() for name in sources}
-        """Partitions that their source is done with for good; dropped once nothing of them is in flight."""
+        self._partitions = Partitions(sources, sinks)
         self._changes = self._saved_changes = 0
+        self._saving = asyncio.Lock()
         self._stopping = asyncio.Event()
 
     async def run(self, *, once: bool = False) -> int:
@@ -86,7 +77,7 @@ class Runner:
         """
         self.checkpoint.lock()
         try:
-            self._restore(self.checkpoint.load())
+            self._restore()
             async with AsyncExitStack() as opened:
                 for sink in self.sinks.values():
                     await sink.open()
@@ -94,6 +85,7 @@ class Runner:
                 with self._signals():
                     return await self._ship(once)
         finally:
+            self.flight.close()
             self.checkpoint.unlock()
 
     def residual(self, delivery: Delivery) -> int:
@@ -136,29 +128,35 @@ class Runner:
         return 0
 
     async def _read(self, name: str, once: bool) -> None:
-        source = self.sources[name]
-        partitions = self._partitions[name]
+        source, partitions = self.sources[name], self._partitions.of(name)
+        source.repeat({key: [one.end for one in p.flown if not one.inside] for key, p in partitions.items() if p.flown})
         resume = {key: p.ledger.position for key, p in partitions.items() if p.ledger.position is not None}
-        stream = source.chunks(resume, once=once)
-        async with aclosing(stream) as chunks:
+        async with aclosing(source.chunks(resume, once=once)) as chunks:
             async for chunk in chunks:
                 await self._follow(name, chunk)
 
     async def _follow(self, name: str, chunk: Chunk) -> None:
         """One chunk through the chain and into every sink's queue."""
-        partitions = self._partitions[name]
-        partition = partitions.get(chunk.partition)
-        if partition is None:
-            partition = partitions[chunk.partition] = _Partition(Ledger(self.sinks), {}, {})
-        ack = partition.ledger.promise(chunk.position, int(chunk.position["offset"]))
+        partition = self._partitions.get(name, chunk.partition)
+        start, end = partition.end, int(chunk.position["offset"])
+        known = partition.known(start)
+        read_at_ns = known.read_at_ns if known else self._clock_ns()
+        if chunk.lines and (known is None or known.end < end):
+            flown = Flown(name, chunk.partition, start, end, read_at_ns, partition.slot, chunk.inside)
+            partition.flown.append(flown)
+            await self.flight.note(flown)
+        partition.end = end
+        ack = partition.ledger.promise(chunk.position, end)
         batch = Batch(
             records=list(map(Record, chunk.lines, chunk.offsets)),
             source=name,
             partition=chunk.partition,
             labels=chunk.labels,
             ack=ack,
-            read_at_ns=self._clock_ns(),
+            read_at_ns=read_at_ns,
             state=partition.state,
+            slot=partition.slot,
+            repeated=known is not None,
             dead=[],
         )
         meter = self.meters[name]
@@ -167,13 +165,13 @@ class Runner:
             meter.long += chunk.long
             meter.cut += chunk.cut
             log.warning("events over the limit", source=name, path=chunk.labels.get("file", ""), left_out=chunk.cut)
-        start = time.perf_counter()
+        begun = time.perf_counter()
         batch = self.chain.run(batch)
-        meter.count_out(len(batch.records), batch.size, time.perf_counter() - start)
+        meter.count_out(len(batch.records), batch.size, time.perf_counter() - begun)
         ack.state = msgspec.json.encode(partition.state)
         if batch.dead:
             ack.owed.add(DEAD_LETTER)
-        # No await up to here: whenever the books are looked at, or the reading is cancelled, they are closed.
+        # No await since the promise: whenever the books are looked at, or the reading is cancelled, they are closed.
         for delivery in self.deliveries:
             delivery.put(batch, partition.skip.get(delivery.sink.name, 0))
         if batch.dead:
@@ -195,14 +193,16 @@ class Runner:
                 log.error("cannot write the dead letter, waiting", path=self.dead_letter.path, error=error.strerror)
                 await asyncio.sleep(1)
 
-    def _restore(self, saved: dict[str, dict[str, Saved]]) -> None:
-        for name in self.sources:
-            for key, one in saved.get(name, {}).items():
-                end = int(one.position.get("offset", 0))
-                ledger = Ledger(self.sinks, one.position, bytes(one.state), end)
-                ledger.taken.update({sink: at for sink, at in one.taken.items() if sink in ledger.taken})
-                skip = {sink: at for sink, at in ledger.taken.items() if at > end}
-                self._partitions[name][key] = _Partition(ledger, msgspec.json.decode(one.state), skip)
+    def _restore(self) -> None:
+        """Take up what the last run left. Raises StateError."""
+        state = self.checkpoint.load()
+        self._partitions.restore(state.sources, self.flight.load())
+        try:
+            self.flight.open(self._partitions.flown())
+        except OSError as error:
+            raise StateError(f"{self.flight.path}: cannot be written: {error.strerror}") from None
+        for delivery in self.deliveries:
+            delivery.resume(state.sinks.get(delivery.sink.name, {}), self._save_now)
 
     def _note_settled(self) -> None:
         self._changes += 1
@@ -214,38 +214,36 @@ class Runner:
             # Cycles are few (requests, exceptions): collected here, not in the middle of a batch.
             gc.collect(2 if turn % GC_TURNS == 0 else 1)
 
-    async def _save(self) -> None:
+    async def _save_now(self) -> None:
+        """For a sink that must not go on before its position is on disk."""
+        self._changes += 1
+        while not await self._save():  # noqa: ASYNC110  # waits for a disk, of which no event tells
+            await asyncio.sleep(1)
+
+    async def _save(self) -> bool:
         """Save what is settled by now. A disk that refuses is waited for: positions then simply stay behind."""
-        changes = self._changes
-        if changes == self._saved_changes:
+        async with self._saving:
+            changes = self._changes
+            if changes == self._saved_changes:
+                self.saved_at = time.monotonic()
+                return True
+            for name, source in self.sources.items():
+                self._partitions.forget(name, source.forgotten())
+            positions = self._partitions.saved()
+            sinks = {delivery.sink.name: delivery.position for delivery in self.deliveries if delivery.position}
+            try:
+                await asyncio.to_thread(self.checkpoint.save, State(positions, sinks))
+            except OSError as error:
+                log.error("cannot save the checkpoint, trying again", path=self.checkpoint.path, error=error.strerror)
+                return False
+            # Only now: a save that is cancelled may never have begun.
+            self._saved_changes = changes
             self.saved_at = time.monotonic()
-            return
-        positions: dict[str, dict[str, Saved]] = {}
-        for name, partitions in self._partitions.items():
-            self._forgotten[name].update(self.sources[name].forgotten())
-            positions[name] = {}
-            for key, partition in partitions.items():
-                ledger = partition.ledger
-                ledger.advance()
-                if ledger.position is not None and (ledger.in_flight or key not in self._forgotten[name]):
-                    state = msgspec.Raw(ledger.state)
-                    positions[name][key] = Saved(ledger.position, state, dict(ledger.taken))
-        try:
-            await asyncio.to_thread(self.checkpoint.save, positions)
-        except OSError as error:
-            log.error("cannot save the checkpoint, trying again", path=self.checkpoint.path, error=error.strerror)
-            return
-        # Only now: a save that is cancelled may never have begun.
-        self._saved_changes = changes
-        self.saved_at = time.monotonic()
-        for name, gone in self._forgotten.items():
-            for key in list(gone):
-                known = self._partitions[name].get(key)
-                if known is None or not known.ledger.in_flight:
-                    gone.discard(key)
-                    self._partitions[name].pop(key, None)
+            self._partitions.drop_forgotten()
+        await self.flight.compact(self._partitions.flown)
         for name, source in self.sources.items():
             await source.commit({key: one.position for key, one in positions[name].items()})
+        return True
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import msgspec
-
 from ..pipeline.batch import Batch
 from ..pipeline.component import Stage
 from ..pipeline.options import Regex, Secret

@@ -54,7 +54,7 @@ var secrets = []struct {
 	mark []byte
 }{
 	{"aws", []byte("AKIA")}, {"bearer", []byte("Bearer eyJ")}, {"email", []byte(".leak@")},
-	{"card", []byte(" 45391488")}, {"card", []byte("\"45391488")}, {"card", []byte("4539-1488")},
+	{"card", []byte(" 45391488")}, {"card", []byte("\"45391488")}, {"card", []byte("n45391488")}, {"card", []byte("4539-1488")},
 }
 
 func newCounts() *counts {

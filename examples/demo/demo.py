@@ -35,7 +35,7 @@ def main() -> int:
     samples = {path.name: redated(path.read_text()) for path in sorted((HERE / "logs").iterdir())}
     lines = sum(text.count("\n") for text in samples.values())
     say(
-        f"playing {lines} lines of {len(samples)} sample files into {LOGS.relative_to(ROOT)} while tailrace follows them"
+        f"playing {lines} lines of {len(samples)} sample files into {LOGS.relative_to(ROOT)}, tailrace following"
     )
     shipper = subprocess.Popen([*TAILRACE, "run", str(config)], cwd=ROOT)
     try:

@@ -34,6 +34,24 @@ class ArchiveFile:
             return cls(path.parent / f"{stem}.{n + 1}{dot}{suffixes}")
         return file
 
+    @staticmethod
+    def cut_back(path: Path, length: int) -> int:
+        """Take off what is behind the good length, and a file of which nothing is good. Returns the bytes cut off."""
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            return 0
+        if length == 0:
+            path.unlink()
+        elif size > length:
+            os.truncate(path, length)
+        return max(0, size - length)
+
+    @property
+    def length(self) -> int:
+        """Bytes in the file, those not yet kept included."""
+        return self._length
+
     def is_due(self, most_bytes: int | None, most_seconds: float | None) -> bool:
         """It has reached the size or age to go on in a next one."""
         if most_bytes is not None and self._length >= most_bytes:

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -16,8 +16,9 @@ from threading import Lock
 import cramjam
 import msgspec
 
-from ..batch import Batch
+from ..batch import Batch, Position
 from ..component import ProbeError, Sink
+from ..log import log
 from ..options import Duration, Size, Template
 from ..record import Record
 from ._archive_file import ArchiveFile
@@ -35,6 +36,10 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+async def _unsaved() -> None:
+    """Before `resume` there is no state to save."""
+
+
 class Jsonl(Sink):
     """Appends each record as one JSON object a line; a JSON line that no stage changed is written byte for byte.
 
@@ -50,6 +55,10 @@ class Jsonl(Sink):
     """Go on in a next file when this one was begun longer ago."""
 
     _open: OrderedDict[str, ArchiveFile] = msgspec.field(default_factory=OrderedDict)
+    _current: dict[str, Path] = {}
+    """Which file of a rotated series each path goes on in."""
+    _lengths: Position = {}
+    _save: Callable[[], Awaitable[None]] = _unsaved
 
     def check(self) -> Iterable[tuple[str, str]]:
         """A path that is not confined or not a file."""
@@ -75,6 +84,21 @@ class Jsonl(Sink):
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             raise ProbeError(f"cannot write into {folder}: not a folder, or no permission", "path")
 
+    def position(self) -> Position:
+        """The good length of each open file."""
+        return dict(self._lengths)
+
+    def resume(self, position: Position, save: Callable[[], Awaitable[None]]) -> None:
+        """Cut off what a crash left behind the last checkpoint: it is read and written again."""
+        self._save = save
+        for path, length in position.items():
+            try:
+                cut = ArchiveFile.cut_back(Path(path), int(length))
+            except OSError as error:
+                raise ProbeError(f"cannot cut {path} back to {length} bytes: {error.strerror}", "path") from None
+            if cut:
+                log.info("cut off what was not settled", sink=self.name, path=path, bytes=cut)
+
     async def send(self, batches: Sequence[Batch]) -> None:
         """Append and fsync; what a full disk cut short is taken back, and the send fails to be tried again."""
         by_path: dict[str, list[Record]] = {}
@@ -82,7 +106,11 @@ class Jsonl(Sink):
             for path, records in self._paths(batch):
                 by_path.setdefault(path, []).extend(records)
         data = {path: b"".join([r.to_json() + b"\n" for r in records]) for path, records in by_path.items()}
-        await asyncio.to_thread(self._write, data)
+        if new := await asyncio.to_thread(self._begin, data):
+            # Written down before the first byte of it: only so can a restart cut off what came after.
+            self._lengths |= new
+            await self._save()
+        self._lengths = await asyncio.to_thread(self._write, data)
 
     async def close(self) -> None:
         """Close all files, once the write of a cancelled `send` is through: it goes on in its thread."""
@@ -114,46 +142,53 @@ class Jsonl(Sink):
         values["date"], values["hour"] = time.strftime("%Y-%m-%d", moment), time.strftime("%H", moment)
         return self.path.render(values.get)
 
-    def _write(self, data: dict[str, bytes]) -> None:
-        """In a thread: all files of one send, or none of them longer than before."""
+    def _begin(self, data: Iterable[str]) -> Position:
+        """In a thread: choose and create the files. Returns the lengths of those not yet in the position."""
+        new: Position = {}
         with self._writing:
-            self._append(data)
+            for path in data:
+                file = self._open.get(path)
+                if file is None or file.is_due(self.rotate_bytes, self.rotate_every):
+                    file = self._keep_open(path, ArchiveFile.next_of(Path(path), self.rotate_bytes, self.rotate_every))
+                self._current[path] = file.path
+                if str(file.path) not in self._lengths:
+                    new[str(file.path)] = file.length
+        return new
 
-    def _append(self, data: dict[str, bytes]) -> None:
+    def _write(self, data: dict[str, bytes]) -> Position:
+        """In a thread: all files of one send, or none of them longer than before. Returns the good lengths."""
         written: list[ArchiveFile] = []
-        try:
-            for path, lines in data.items():
-                file = self._file(path)
-                written.append(file)
-                file.append(self._compress(lines))
+        with self._writing:
+            try:
+                for path, lines in data.items():
+                    file = self._open.get(path) or self._keep_open(path, ArchiveFile(self._current[path]))
+                    written.append(file)
+                    file.append(self._compress(lines))
+                for file in written:
+                    file.sync()
+            except BaseException:
+                for file in written:
+                    file.take_back()
+                raise
             for file in written:
-                file.sync()
-        except BaseException:
-            for file in written:
-                file.take_back()
-            raise
-        for file in written:
-            file.keep()
+                file.keep()
+            self._current = {path: file.path for path, file in self._open.items()}
+            return {str(file.path): file.length for file in self._open.values()}
+
+    def _keep_open(self, path: str, file: ArchiveFile) -> ArchiveFile:
+        """Hold the file open, in place of the one before it, and let the oldest go when there are too many."""
+        if before := self._open.pop(path, None):
+            before.close()
+        self._open[path] = file
+        if len(self._open) > MAX_OPEN:
+            self._open.popitem(last=False)[1].close()
+        return file
 
     def _close(self) -> None:
         with self._writing:
             for file in self._open.values():
                 file.close()
             self._open.clear()
-
-    def _file(self, path: str) -> ArchiveFile:
-        file = self._open.get(path)
-        if file and file.is_due(self.rotate_bytes, self.rotate_every):
-            file.close()
-            del self._open[path]
-            file = None
-        if file is None:
-            file = self._open[path] = ArchiveFile.next_of(Path(path), self.rotate_bytes, self.rotate_every)
-            if len(self._open) > MAX_OPEN:
-                _, oldest = self._open.popitem(last=False)
-                oldest.close()
-        self._open.move_to_end(path)
-        return file
 
     @cached_property
     def _writing(self) -> Lock:

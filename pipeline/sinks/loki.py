@@ -96,7 +96,9 @@ class Loki(Sink):
     timeout: Duration = Duration(30.0)
     """A push without an answer for this long is tried again."""
 
-    concurrency: ClassVar[int] = 3
+    # Loki journals pushes to one stream that come at once in any order, and at a restart leaves out those that stand in
+    # a wrong one: with three at a time, every second restart soon after lost a push that it had taken.
+    concurrency: ClassVar[int] = 1
 
     _session: aiohttp.ClientSession | None = None
 

@@ -35,7 +35,11 @@ class Folder:
             if any(fnmatch.fnmatchcase(path, pattern) for pattern in self._exclude):
                 continue
             try:
+                path.encode()
                 status = Path(path).stat()
+            except UnicodeEncodeError:  # no label and no state file could hold it
+                report(ascii(path), OSError(0, "the name is not UTF-8: rename it"))
+                continue
             except OSError as error:
                 report(path, error)
                 continue

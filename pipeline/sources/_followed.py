@@ -48,6 +48,7 @@ class Followed:
         # What is compressed does not change, so all of its head may be known before it is read.
         self.head = self._content.read(0, min(HEAD_BYTES, self.offset) if self._content.rewinds else HEAD_BYTES)
         self._tail = self._content.read(max(0, self.offset - TAIL_BYTES), min(TAIL_BYTES, self.offset))
+        self._announced = position is not None
         self._ends = [end for end in ends if end > self.offset]
         self._seen = (-1, -1)
         self._grown_at = self._at_end_at = time.monotonic()
@@ -60,6 +61,10 @@ class Followed:
         Raises:
             Rewritten: what was read is no longer there.
         """
+        if not self._announced:
+            # An empty chunk first: the partition is in the checkpoint before anything of it is delivered.
+            self._announced = True
+            return self.mark(labels)
         while True:
             data = self._more(most)
             if data:
@@ -99,6 +104,7 @@ class Followed:
         """Leave out what is there; the empty chunk carries the position of the end."""
         while data := self._more(1 << 20):
             self.offset += len(data)
+        self._announced = True
         return self.mark(labels)
 
     def move_to(self, path: str) -> None:

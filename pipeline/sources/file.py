@@ -91,10 +91,12 @@ class File(Source):
         try:
             for chunk in self._adopt(folder, resume):
                 yield chunk
-            async with Watch(self.include, poll_only=self.watch == "poll" or once) as changes:
-                async with aclosing(self._follow_all(folder, changes, not resume, once=once)) as followed:
-                    async for chunk in followed:
-                        yield chunk
+            async with (
+                Watch(self.include, poll_only=self.watch == "poll" or once) as changes,
+                aclosing(self._follow_all(folder, changes, not resume, once=once)) as followed,
+            ):
+                async for chunk in followed:
+                    yield chunk
         finally:
             for file in self._followed.values():
                 file.close()

@@ -1,6 +1,7 @@
+from typer.testing import CliRunner
+
 import tailrace
 from tailrace.cli.app import app
-from typer.testing import CliRunner
 
 
 def test_the_version_is_printed() -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner, Result
+
 from tailrace.cli.check import check
 from tailrace.config.problem import EXIT_CODE
-from typer.testing import CliRunner, Result
 
 GOOD = """\
 sources: { app: { use: file, include: [app.log] } }

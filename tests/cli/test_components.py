@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import typer
+from typer.testing import CliRunner
+
 from tailrace.cli.components import components
 from tailrace.config.reference import reference
-from typer.testing import CliRunner
 
 
 def test_the_reference_is_printed_as_it_is() -> None:

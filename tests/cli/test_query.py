@@ -13,8 +13,9 @@ import pytest
 import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tailrace.cli.query import as_json, printable, query, readable
 from typer.testing import CliRunner
+
+from tailrace.cli.query import as_json, printable, query, readable
 
 app = typer.Typer()
 app.command()(query)

@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 
 import typer
-from tailrace.cli.schema import schema
 from typer.testing import CliRunner
+
+from tailrace.cli.schema import schema
 
 
 def test_the_schema_is_printed_as_json() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tailrace.config.data_flow import wanted
 from tailrace.config.load import check, load
 from tailrace.pipeline.match import Match

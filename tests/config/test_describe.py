@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+
 from tailrace.config.describe import in_words, option_sentences, options, sentences, structs_in, written
 from tailrace.pipeline.component import Sink
 from tailrace.pipeline.match import Match

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tailrace.config.load import Address, check, load
 from tailrace.config.problem import ConfigError, Problem, errors
 from tailrace.pipeline.options import Duration

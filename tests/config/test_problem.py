@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tailrace.config.problem import ConfigError, Problem, did_you_mean, errors, without_credentials
 
 PROBLEM = Problem(

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+
 from tailrace.config.schema import of_type, schema
 from tailrace.pipeline import discover
 from tailrace.pipeline.options import Duration, Secret

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tailrace.config._yaml import Node, read
 from tailrace.config.problem import Problem
 

@@ -28,7 +28,7 @@ def app() -> str:
 
 @pytest.fixture
 def shipper(tmp_path: Path, loki: Loki, app: str) -> Iterator[Shipper]:
-    with Shipper(tmp_path, numbered.config(app, loki)) as shipper:
+    with Shipper(tmp_path, numbered.config(loki, app)) as shipper:
         (tmp_path / "logs").mkdir()
         yield shipper
 
@@ -75,6 +75,20 @@ def test_a_million_lines_arrive_once_through_a_rotation(loki: Loki, app: str, sh
     clock.lap("query Loki")
     print(f"{clock}; memory at most {shipper.peak_rss / MIB:.0f} MiB")
     assert shipper.peak_rss < 200 * MIB
+
+
+def test_what_loki_took_is_there_after_loki_was_killed(tmp_path: Path, loki: Loki, app: str) -> None:
+    """Several sinks, for what Loki lost was lost when streams were new."""
+    count = 30_000
+    apps = [f"{app}-{place}" for place in range(10)]
+    with Shipper(tmp_path, numbered.config(loki, *apps)) as shipper:
+        (tmp_path / "logs").mkdir()
+        numbered.write(tmp_path / "logs" / "a.log", range(count))
+        assert shipper.once().code == 0
+    loki.stop(kill=True)
+    loki.start()
+    for name in apps:
+        numbered.each_once(numbered.in_loki(loki, name, count), count)
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.pipeline.checkpoint import VERSION, Checkpoint, Saved, StateError
+from tailrace.pipeline.checkpoint import VERSION, Checkpoint, Saved, State, StateError
 
 SAVED = {
     "app": {
@@ -27,12 +27,12 @@ POSITIONS = st.dictionaries(TEXT, st.integers(-(1 << 63), (1 << 64) - 1) | TEXT,
 
 
 def test_the_first_start_finds_nothing(tmp_path: Path) -> None:
-    assert Checkpoint(tmp_path).load() == {}
+    assert Checkpoint(tmp_path).load().sources == {}
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
-    Checkpoint(tmp_path).save(SAVED)
-    (one,) = Checkpoint(tmp_path).load()["app"].values()
+    Checkpoint(tmp_path).save(State(SAVED, {}))
+    (one,) = Checkpoint(tmp_path).load().sources["app"].values()
     assert one.position == {"offset": 5, "path": "/var/log/a.log"}
     assert msgspec.json.decode(one.state) == {"clock": {"last": 1}}
     assert one.taken == {"loki": 7}
@@ -43,33 +43,33 @@ def test_any_position_comes_back(
     tmp_path_factory: pytest.TempPathFactory, position: dict[str, int | str], taken: dict[str, int], key: str
 ) -> None:
     folder = tmp_path_factory.mktemp("state")
-    Checkpoint(folder).save({key: {key: Saved(position, taken=taken)}})
-    assert Checkpoint(folder).load()[key][key] == Saved(position, taken=taken)
+    Checkpoint(folder).save(State({key: {key: Saved(position, taken=taken)}}, {}))
+    assert Checkpoint(folder).load().sources[key][key] == Saved(position, taken=taken)
 
 
 def test_a_save_replaces_the_one_before_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    checkpoint.save(SAVED)
-    checkpoint.save({})
-    assert checkpoint.load() == {}
+    checkpoint.save(State(SAVED, {}))
+    checkpoint.save(State({}, {}))
+    assert checkpoint.load().sources == {}
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.json"]
 
 
 def test_a_save_that_failed_leaves_the_one_before(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    checkpoint.save(SAVED)
+    checkpoint.save(State(SAVED, {}))
     (tmp_path / "checkpoint.tmp").mkdir()
     with pytest.raises(OSError, match="directory"):
-        checkpoint.save({})
-    assert checkpoint.load().keys() == {"app"}
+        checkpoint.save(State({}, {}))
+    assert checkpoint.load().sources.keys() == {"app"}
 
 
 def test_what_a_save_cut_short_by_a_crash_left_is_not_looked_at(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.tmp").write_bytes(b'{"version":1,"sour')
     checkpoint = Checkpoint(tmp_path)
-    assert checkpoint.load() == {}
-    checkpoint.save(SAVED)
-    assert checkpoint.load().keys() == {"app"}
+    assert checkpoint.load().sources == {}
+    checkpoint.save(State(SAVED, {}))
+    assert checkpoint.load().sources.keys() == {"app"}
 
 
 def test_saves_in_two_threads_do_not_mix(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_saves_in_two_threads_do_not_mix(tmp_path: Path) -> None:
     def save(name: str) -> None:
         try:
             for _ in range(20):
-                checkpoint.save({name: {str(i): Saved({"offset": i}) for i in range(200)}})
+                checkpoint.save(State({name: {str(i): Saved({"offset": i}) for i in range(200)}}, {}))
         except OSError as error:
             failed.append(error)
 
@@ -89,7 +89,7 @@ def test_saves_in_two_threads_do_not_mix(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
-    (partitions,) = checkpoint.load().values()
+    (partitions,) = checkpoint.load().sources.values()
     assert len(partitions) == 200
 
 
@@ -102,7 +102,9 @@ def test_saves_in_two_threads_do_not_mix(tmp_path: Path) -> None:
         pytest.param(b"[]", "not a state file", id="not an object"),
         pytest.param(b'{"version":1}', "not a state file", id="no sources"),
         pytest.param(
-            b'{"version":1,"sources":{"a":{"p":{"position":{"offset":1.5}}}}}', "not a state file", id="no position"
+            b'{"version":1,"sources":{"a":{"p":{"position":{"offset":1.5}}}},"sinks":{}}',
+            "not a state file",
+            id="no position",
         ),
         pytest.param(b"[" * 100_000, "not a state file", id="too deep"),
         pytest.param(
@@ -167,5 +169,5 @@ def test_giving_back_what_was_never_taken_does_nothing(tmp_path: Path) -> None:
 
 def test_the_state_file_is_an_ordinary_file(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    checkpoint.save(SAVED)
+    checkpoint.save(State(SAVED, {}))
     assert stat.S_ISREG(checkpoint.path.stat().st_mode)

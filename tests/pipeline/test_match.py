@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tailrace.pipeline.batch import Batch
 from tailrace.pipeline.match import Field, Line, Match, MatchError, line_scanner, text_of
 from tailrace.pipeline.options import Regex, decode_option

@@ -9,6 +9,7 @@ import cramjam
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tailrace.pipeline.match import Match
 from tailrace.pipeline.record import Record
 from tailrace.query.search import archives, fields_of, search

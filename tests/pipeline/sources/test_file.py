@@ -24,7 +24,15 @@ def source(*patterns: Path | str, **options: Any) -> File:
 
 
 async def read_once(file: File, resume: Mapping[str, Position] | None = None) -> list[Chunk]:
-    return [chunk async for chunk in file.chunks(resume or {}, once=True)]
+    """Its chunks, without the empty ones that only carry where a file is."""
+    return [chunk async for chunk in file.chunks(resume or {}, once=True) if chunk.size]
+
+
+async def next_chunk(chunks: AsyncGenerator[Chunk, None]) -> Chunk:
+    """The next one that holds something."""
+    while not (chunk := await anext(chunks)).size:
+        pass
+    return chunk
 
 
 def lines_in(chunks: list[Chunk]) -> list[bytes]:
@@ -113,7 +121,7 @@ async def test_a_renamed_file_that_still_matches_is_not_read_again(tmp_path: Pat
     path.write_bytes(b"one\n")
     before = positions_of(await read_once(source(tmp_path / "app.log*")))
     path.rename(tmp_path / "app.log.1")
-    chunks = await read_once(source(tmp_path / "app.log*"), before)
+    chunks = [chunk async for chunk in source(tmp_path / "app.log*").chunks(before, once=True)]
     assert lines_in(chunks) == []
     assert positions_of(chunks).keys() == before.keys()
 
@@ -154,7 +162,8 @@ async def test_a_position_is_forgotten_when_its_file_was_deleted(tmp_path: Path)
 async def test_start_at_end_leaves_out_what_is_there_and_remembers_it(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.write_bytes(b"old\n")
-    before = positions_of(await read_once(source(path, start_at="end")))
+    file = source(path, start_at="end")
+    before = positions_of([chunk async for chunk in file.chunks({}, once=True)])
     with path.open("ab") as log:
         log.write(b"new\n")
     assert lines_in(await read_once(source(path, start_at="end"), before)) == [b"new"]
@@ -181,11 +190,11 @@ async def test_a_file_cut_to_nothing_is_read_from_its_beginning_as_another_parti
     path = tmp_path / "app.log"
     path.write_bytes(b"one\ntwo\n")
     chunks = source(path).chunks({}, once=False)
-    first = await anext(chunks)
+    first = await next_chunk(chunks)
     os.truncate(path, 0)
     with path.open("ab") as log:
         log.write(b"new\n")
-    second = await anext(chunks)
+    second = await next_chunk(chunks)
     await chunks.aclose()
     assert (first.lines, second.lines) == ([b"one", b"two"], [b"new"])
     assert first.partition != second.partition
@@ -211,7 +220,7 @@ async def test_a_traceback_is_one_event_even_when_it_is_written_in_two_parts(tmp
     path.write_bytes(b"2026-11-03 10:00:00,000 ERROR app: failed\nTraceback (most recent call last):\n")
     wait = Duration(0.2)
     chunks = source(path, multiline="traceback", multiline_wait=wait, idle=wait).chunks({}, once=False)
-    reading = asyncio.ensure_future(anext(chunks))
+    reading = asyncio.ensure_future(next_chunk(chunks))
     await asyncio.sleep(0)
     with path.open("ab") as log:
         log.write(b'  File "a.py", line 1, in f\nValueError: x\n')
@@ -250,7 +259,7 @@ async def test_lag_tells_how_many_bytes_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"12345\n" * 10)
     file = source(tmp_path / "a.log", chunk_bytes=Size(12))
     chunks = file.chunks({}, once=True)
-    await anext(chunks)
+    await next_chunk(chunks)
     (lag,) = file.lag()
     await chunks.aclose()
     assert lag.bytes == 48
@@ -305,3 +314,15 @@ async def test_a_file_that_ends_before_what_was_on_its_way_is_read_as_it_is(tmp_
     file = source(path)
     file.repeat({f"{path}#{path.stat().st_ino}": [4, 400]})
     assert lines_in(await read_once(file)) == [b"one", b"two"]
+
+
+async def test_a_partition_shows_where_it_begins_before_anything_of_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(b"one\n")
+    first, *_ = [chunk async for chunk in source(tmp_path / "a.log").chunks({}, once=True)]
+    assert (first.lines, first.position["offset"]) == ([], 0)
+
+
+async def test_a_file_whose_name_is_not_utf_8_is_told_and_does_not_stop_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(b"a\n")
+    os.mknod(os.fsencode(tmp_path) + b"/caf\xe9.log")
+    assert lines_in(await read_once(source(tmp_path / "*.log"))) == [b"a"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import cramjam
 import pytest
+
 from tailrace.pipeline.batch import Chunk, Position
 from tailrace.pipeline.options import Duration, Size
 from tailrace.pipeline.sources.file import File

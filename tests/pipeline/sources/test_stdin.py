@@ -29,7 +29,8 @@ async def test_an_empty_pipe_yields_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_tracebacks_are_joined_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = b'ERROR:app:failed\nTraceback (most recent call last):\n  File "a.py", line 1, in f\nValueError: x\nINFO:app:on\n'
+    error = b'ERROR:app:failed\nTraceback (most recent call last):\n  File "a.py", line 1, in f\nValueError: x\n'
+    text = error + b"INFO:app:on\n"
     chunks = await read(text, monkeypatch, multiline="traceback")
     lines = [line for chunk in chunks for line in chunk.lines]
     assert len(lines) == 2

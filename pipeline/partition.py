@@ -1,0 +1,115 @@
+"""What the runner keeps of each partition: how far it was read and delivered, and what of it is on its way."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from .ack import Ledger
+from .batch import Position
+from .checkpoint import Saved
+from .flight import Flown
+
+
+class Partition:
+    """One partition of one source in this run."""
+
+    def __init__(self, sinks: Iterable[str], slot: int, saved: Saved | None = None) -> None:
+        saved = saved or Saved({})
+        self.slot = slot
+        self.end = int(saved.position.get("offset", 0))
+        """Where the last chunk that was read ended."""
+        self.ledger: Ledger[Position] = Ledger(sinks, saved.position or None, bytes(saved.state), self.end)
+        self.ledger.taken.update({sink: at for sink, at in saved.taken.items() if sink in self.ledger.taken})
+        self.skip = {sink: at for sink, at in self.ledger.taken.items() if at > self.end}
+        """For each sink the offset before which it was delivered before the restart."""
+        self.state: dict[str, Any] = msgspec.json.decode(saved.state)
+        self.flown: deque[Flown] = deque()
+        """Chunks written down and not yet settled, oldest first; at first those of the run that crashed."""
+
+    def known(self, start: int) -> Flown | None:
+        """What was written down of the chunk that starts here, when the last run crashed with it on its way."""
+        return next((one for one in self.flown if one.start <= start < one.end), None)
+
+    def advance(self) -> Position | None:
+        """The position before which everything is settled; what lies before it is no longer on its way."""
+        self.ledger.advance()
+        if self.ledger.position is not None:
+            settled = int(self.ledger.position["offset"])
+            while self.flown and self.flown[0].end <= settled:
+                self.flown.popleft()
+        return self.ledger.position
+
+    def saved(self, position: Position) -> Saved:
+        """As the checkpoint holds it."""
+        return Saved(position, msgspec.Raw(self.ledger.state), dict(self.ledger.taken), self.slot)
+
+
+class Partitions:
+    """All partitions of a run, by source and name."""
+
+    def __init__(self, sources: Iterable[str], sinks: Iterable[str]) -> None:
+        self._sinks = tuple(sinks)
+        self._of: dict[str, dict[str, Partition]] = {name: {} for name in sources}
+        self._forgotten: dict[str, set[str]] = {name: set() for name in self._of}
+        """Those that their source is done with for good; dropped once nothing of them is in flight."""
+
+    def restore(self, saved: Mapping[str, Mapping[str, Saved]], flown: Iterable[Flown]) -> None:
+        """As the last run left them."""
+        for source, partitions in self._of.items():
+            for name, one in saved.get(source, {}).items():
+                partitions[name] = Partition(self._sinks, one.slot, one)
+        for chunk in flown:
+            if chunk.source in self._of:
+                partition = self._of[chunk.source].setdefault(chunk.partition, Partition(self._sinks, chunk.slot))
+                if chunk.end > partition.end:
+                    partition.flown.append(chunk)
+
+    def of(self, source: str) -> Mapping[str, Partition]:
+        """The partitions of one source, by name."""
+        return self._of[source]
+
+    def get(self, source: str, name: str) -> Partition:
+        """A partition, new at its first chunk."""
+        partition = self._of[source].get(name)
+        if partition is None:
+            used = {one.slot for one in self}
+            slot = next(slot for slot in range(len(used) + 1) if slot not in used)
+            partition = self._of[source][name] = Partition(self._sinks, slot)
+        return partition
+
+    def forget(self, source: str, names: Iterable[str]) -> None:
+        """Their source is done with them."""
+        self._forgotten[source].update(names)
+
+    def saved(self) -> dict[str, dict[str, Saved]]:
+        """All positions as of now, without those of partitions that are done with and delivered."""
+        positions: dict[str, dict[str, Saved]] = {}
+        for source, partitions in self._of.items():
+            positions[source] = {}
+            for name, partition in partitions.items():
+                position = partition.advance()
+                if position is not None and (partition.ledger.in_flight or name not in self._forgotten[source]):
+                    positions[source][name] = partition.saved(position)
+        return positions
+
+    def drop_forgotten(self) -> None:
+        """Let go of what is done with, now that the saved state no longer holds it."""
+        for source, names in self._forgotten.items():
+            for name in list(names):
+                partition = self._of[source].get(name)
+                if partition is None or not partition.ledger.in_flight:
+                    names.discard(name)
+                    self._of[source].pop(name, None)
+
+    def flown(self) -> list[Flown]:
+        """Everything that is on its way."""
+        return [chunk for partition in self for chunk in partition.flown]
+
+    def __iter__(self) -> Iterator[Partition]:
+        """All of them."""
+        for partitions in self._of.values():
+            yield from partitions.values()

@@ -1,0 +1,76 @@
+import msgspec
+
+from tailrace.pipeline.checkpoint import Saved
+from tailrace.pipeline.flight import Flown
+from tailrace.pipeline.partition import Partition, Partitions
+
+
+def flown(name: str, start: int, end: int, slot: int = 0) -> Flown:
+    return Flown("app", name, start, end, 7, slot)
+
+
+def test_a_new_partition_gets_the_first_number_that_is_free() -> None:
+    partitions = Partitions(["app", "audit"], ["loki"])
+    slots = [partitions.get(source, "x").slot for source in ("app", "audit")]
+    assert [*slots, partitions.get("app", "y").slot, partitions.get("app", "x").slot] == [0, 1, 2, 0]
+
+
+def test_numbers_of_the_last_run_are_kept_saved_or_only_on_their_way() -> None:
+    partitions = Partitions(["app"], ["loki"])
+    partitions.restore({"app": {"a": Saved({"offset": 5}, slot=1)}}, [flown("b", 0, 9, slot=0)])
+    assert [partitions.get("app", name).slot for name in ("a", "b", "c")] == [1, 0, 2]
+
+
+def test_a_sink_that_was_ahead_skips_what_it_has() -> None:
+    partition = Partition(["loki", "archive"], 0, Saved({"offset": 5}, taken={"loki": 5, "archive": 9, "gone": 7}))
+    assert partition.skip == {"archive": 9}
+    assert partition.ledger.taken == {"loki": 5, "archive": 9}
+
+
+def test_what_was_on_its_way_is_known_until_it_is_settled() -> None:
+    partitions = Partitions(["app"], ["loki"])
+    partitions.restore({"app": {"a": Saved({"offset": 5})}}, [flown("a", 0, 5), flown("a", 5, 9), flown("a", 9, 12)])
+    partition = partitions.get("app", "a")
+    assert partition.known(0) is None
+    assert partition.known(5) == flown("a", 5, 9)
+    assert partition.known(8) == flown("a", 5, 9)
+    assert partition.known(12) is None
+    ack = partition.ledger.promise({"offset": 9}, 9)
+    assert partitions.flown() == [flown("a", 5, 9), flown("a", 9, 12)]
+    ack.settle("loki")
+    assert partition.advance() == {"offset": 9}
+    assert partitions.flown() == [flown("a", 9, 12)]
+
+
+def test_what_is_of_no_source_any_more_is_left_out() -> None:
+    partitions = Partitions(["app"], ["loki"])
+    partitions.restore({"old": {"a": Saved({"offset": 5})}}, [Flown("old", "b", 0, 1, 2, 3)])
+    assert list(partitions) == []
+
+
+def test_a_partition_without_a_settled_position_is_not_saved() -> None:
+    partitions = Partitions(["app"], ["loki"])
+    partitions.get("app", "a").ledger.promise({"offset": 3}, 3)
+    assert partitions.saved() == {"app": {}}
+
+
+def test_a_forgotten_partition_is_saved_until_it_is_delivered() -> None:
+    partitions = Partitions(["app"], ["loki"])
+    partition = partitions.get("app", "a")
+    partition.ledger.promise({"offset": 1}, 1).settle("loki")
+    last = partition.ledger.promise({"offset": 3}, 3)
+    partitions.forget("app", ["a", "never seen"])
+    assert partitions.saved()["app"]["a"].position == {"offset": 1}
+    partitions.drop_forgotten()
+    assert list(partitions) == [partition]
+    last.settle("loki")
+    assert partitions.saved() == {"app": {}}
+    partitions.drop_forgotten()
+    assert list(partitions) == []
+
+
+def test_the_state_of_the_stages_goes_with_the_position() -> None:
+    partition = Partition(["loki"], 4, Saved({"offset": 5}, msgspec.Raw(b'{"clock":{"last":1}}')))
+    assert partition.state == {"clock": {"last": 1}}
+    assert partition.saved({"offset": 5}).slot == 4
+    assert bytes(partition.saved({"offset": 5}).state) == b'{"clock":{"last":1}}'
