@@ -78,6 +78,8 @@ class Batch(msgspec.Struct):
     """The partition's number among all: goes into the digits of a time that its source does not use."""
     repeated: bool = False
     """Was on its way when the last run crashed: a sink may have taken it although no answer came."""
+    span: tuple[int, int] = (0, 0)
+    """Where the chunk starts and ends in its partition."""
     dead: list[Dead] = []
     """Records of the chunk that a stage could not take; shared by all that `with_records` makes."""
 

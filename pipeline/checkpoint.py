@@ -35,6 +35,8 @@ class State(msgspec.Struct):
     """By source and partition."""
     sinks: dict[str, Position]
     """What sinks must find again to go on where they were: the lengths of archive files."""
+    number: int = 0
+    """Of the last send that is in this; later ones are in the flight file."""
     version: int = VERSION
 
 

@@ -30,7 +30,7 @@ class Delivery:
         sink: Sink,
         keep_dead: KeepDead,
         *,
-        settled: Callable[[], None] = lambda: None,
+        settled: Callable[[str, Position, list[Batch]], None] = lambda sink, position, batches: None,
         stop: Callable[[], None] = lambda: None,
         jitter: Callable[[float], float] = lambda most: random.uniform(0, most),
     ) -> None:
@@ -85,7 +85,7 @@ class Delivery:
         size = owned.size
         self.meter.count_in(len(batch.records), size)
         if not owned.records:
-            self._settle(batch)
+            self._settle([batch])
             return
         if not self.held_events:
             self.last_progress = monotonic()
@@ -171,8 +171,7 @@ class Delivery:
         self.held_events -= events
         self.last_progress = monotonic()
         self.position = self.sink.position()
-        for batch in batches:
-            self._settle(batch)
+        self._settle(batches)
         self._room.set()
         slots.release()
 
@@ -198,6 +197,7 @@ class Delivery:
             if dead:
                 await self._keep_dead(batch, dead)
 
-    def _settle(self, batch: Batch) -> None:
-        batch.ack.settle(self.sink.name)
-        self._settled()
+    def _settle(self, batches: list[Batch]) -> None:
+        for batch in batches:
+            batch.ack.settle(self.sink.name)
+        self._settled(self.sink.name, self.position, batches)

@@ -1,15 +1,20 @@
-"""What is on its way: each chunk is written down before its first send, so that a restart repeats just that."""
+"""What is on its way: each chunk is written down before its first send and when it was taken.
+
+So a restart knows what was in flight, repeats just that, and repeats it byte for byte.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from .batch import Position
 from .log import log
 
 COMPACT_BYTES = 4 << 20
@@ -19,7 +24,7 @@ WAIT_SECONDS = 1.0
 """Between attempts to write to a disk that refuses."""
 
 
-class Flown(msgspec.Struct, frozen=True, array_like=True):
+class Flown(msgspec.Struct, frozen=True, array_like=True, tag="read"):
     """One chunk that was read: its place, and what must be the same when it is read again after a crash."""
 
     source: str
@@ -33,8 +38,20 @@ class Flown(msgspec.Struct, frozen=True, array_like=True):
     """It ends inside an event over the limit: no place at which a second reading could end a chunk."""
 
 
+class Taken(msgspec.Struct, frozen=True, array_like=True, tag="taken"):
+    """What a sink has taken with one send."""
+
+    number: int
+    """Counts up: what the checkpoint already holds is not applied again."""
+    sink: str
+    position: Position
+    """Of the sink, after this send."""
+    chunks: list[tuple[str, str, int, int]]
+    """Source, partition, start and end of each."""
+
+
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Flown).decode
+_decode = msgspec.json.Decoder(Flown | Taken).decode
 
 
 class Flight:
@@ -47,24 +64,27 @@ class Flight:
         self._waiting: list[bytes] = []
         self._written: asyncio.Future[None] | None = None
         self._busy = asyncio.Lock()
+        self._taken: deque[Taken] = deque()
+        """Those that the checkpoint does not hold yet."""
+        self._late: list[bytes] = []
 
-    def load(self) -> list[Flown]:
-        """What was written down and may be on its way; a torn last line was never sent, and is left out."""
+    def load(self) -> list[Flown | Taken]:
+        """What was written down, in its order; a torn last line told of nothing that was done, and is left out."""
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        flown = []
+        entries = []
         for line in lines[:-1]:
             try:
-                flown.append(_decode(line))
+                entries.append(_decode(line))
             except msgspec.DecodeError:
                 log.warning("unreadable line in the state, left out", path=self.path)
-        return flown
+        return entries
 
     def open(self, still: Iterable[Flown]) -> None:
         """Begin with those that are still open. Raises OSError."""
-        data = b"".join(_encode(one) + b"\n" for one in still)
+        data = b"".join(_encode(one) + b"\n" for one in (*still, *self._taken))
         temp = self.path.with_suffix(".tmp")
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o640)
         os.write(fd, data)
@@ -84,6 +104,19 @@ class Flight:
                 data, self._waiting, self._written = b"".join(self._waiting), [], None
                 await self._write(data)
                 written.set_result(None)
+                self._append(self._late, sync=False)
+
+    def take(self, taken: Taken) -> None:
+        """Note what a sink has taken. Not synced: what is lost of it in a power cut is only repeated."""
+        self._taken.append(taken)
+        self._late.append(_encode(taken) + b"\n")
+        if not self._busy.locked():
+            self._append(self._late, sync=False)
+
+    def saved(self, number: int) -> None:
+        """The checkpoint holds everything up to this number."""
+        while self._taken and self._taken[0].number <= number:
+            self._taken.popleft()
 
     async def compact(self, still: Callable[[], Iterable[Flown]]) -> None:
         """Leave out what was delivered, now and then. A disk that refuses is no harm: the file only grows."""
@@ -95,22 +128,27 @@ class Flight:
     async def _write(self, data: bytes) -> None:
         while True:
             try:
-                await asyncio.to_thread(self._append, data)
+                await asyncio.to_thread(self._append, [data], sync=True)
                 return
             except OSError as error:
                 log.error("cannot write the state, waiting", path=self.path, error=error.strerror)
                 await asyncio.sleep(WAIT_SECONDS)
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, lines: list[bytes], *, sync: bool) -> None:
+        data = b"".join(lines)
         try:
             written = 0
             while written < len(data):
                 written += os.write(self._fd, data[written:])
-            os.fdatasync(self._fd)
+            if sync:
+                os.fdatasync(self._fd)
         except OSError:
             os.ftruncate(self._fd, self._size)
-            raise
+            if sync:
+                raise
+            return  # kept in `lines`, to be written with the next
         self._size += len(data)
+        lines.clear()
 
     def close(self) -> None:
         """Let the handle go."""

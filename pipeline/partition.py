@@ -11,7 +11,7 @@ import msgspec
 from .ack import Ledger
 from .batch import Position
 from .checkpoint import Saved
-from .flight import Flown
+from .flight import Flown, Taken
 
 
 class Partition:
@@ -24,11 +24,23 @@ class Partition:
         """Where the last chunk that was read ended."""
         self.ledger: Ledger[Position] = Ledger(sinks, saved.position or None, bytes(saved.state), self.end)
         self.ledger.taken.update({sink: at for sink, at in saved.taken.items() if sink in self.ledger.taken})
-        self.skip = {sink: at for sink, at in self.ledger.taken.items() if at > self.end}
-        """For each sink the offset before which it was delivered before the restart."""
+        self._taken: dict[str, dict[int, int]] = {sink: {} for sink in self.ledger.taken}
+        """For each sink start and end of chunks that it has taken out of order."""
         self.state: dict[str, Any] = msgspec.json.decode(saved.state)
         self.flown: deque[Flown] = deque()
         """Chunks written down and not yet settled, oldest first; at first those of the run that crashed."""
+
+    def take(self, sink: str, start: int, end: int) -> None:
+        """This sink took a chunk in the run that crashed."""
+        taken, ahead = self.ledger.taken, self._taken
+        if sink in taken:
+            ahead[sink][start] = end
+            while (next_end := ahead[sink].pop(taken[sink], None)) is not None:
+                taken[sink] = max(taken[sink], next_end)
+
+    def skip_before(self, sink: str, start: int) -> int:
+        """The offset before which this sink has everything of the chunk that starts here."""
+        return max(self.ledger.taken[sink], self._taken[sink].get(start, 0))
 
     def known(self, start: int) -> Flown | None:
         """What was written down of the chunk that starts here, when the last run crashed with it on its way."""
@@ -57,16 +69,22 @@ class Partitions:
         self._forgotten: dict[str, set[str]] = {name: set() for name in self._of}
         """Those that their source is done with for good; dropped once nothing of them is in flight."""
 
-    def restore(self, saved: Mapping[str, Mapping[str, Saved]], flown: Iterable[Flown]) -> None:
-        """As the last run left them."""
+    def restore(
+        self, saved: Mapping[str, Mapping[str, Saved]], flight: Iterable[Flown | Taken], number: int = 0
+    ) -> None:
+        """As the last run left them; `number`: of the last send that is in `saved`."""
         for source, partitions in self._of.items():
             for name, one in saved.get(source, {}).items():
                 partitions[name] = Partition(self._sinks, one.slot, one)
-        for chunk in flown:
-            if chunk.source in self._of:
-                partition = self._of[chunk.source].setdefault(chunk.partition, Partition(self._sinks, chunk.slot))
-                if chunk.end > partition.end:
-                    partition.flown.append(chunk)
+        for entry in flight:
+            if isinstance(entry, Flown) and entry.source in self._of:
+                partition = self._of[entry.source].setdefault(entry.partition, Partition(self._sinks, entry.slot))
+                if entry.end > partition.end:
+                    partition.flown.append(entry)
+            elif isinstance(entry, Taken) and entry.number > number:
+                for source, name, start, end in entry.chunks:
+                    if known := self._of.get(source, {}).get(name):
+                        known.take(entry.sink, start, end)
 
     def of(self, source: str) -> Mapping[str, Partition]:
         """The partitions of one source, by name."""
@@ -92,8 +110,10 @@ class Partitions:
             positions[source] = {}
             for name, partition in partitions.items():
                 position = partition.advance()
-                if position is not None and (partition.ledger.in_flight or name not in self._forgotten[source]):
-                    positions[source][name] = partition.saved(position)
+                if position is None and not partition.flown:
+                    continue
+                if partition.ledger.in_flight or name not in self._forgotten[source]:
+                    positions[source][name] = partition.saved(position or {})
         return positions
 
     def drop_forgotten(self) -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import msgspec
 
-from .batch import Batch, Chunk, Dead
+from .batch import Batch, Chunk, Dead, Position
 from .chain import Chain
 from .checkpoint import Checkpoint, State, StateError
 from .component import Sink, Source, Stage
 from .dead_letter import DeadLetter
 from .delivery import Delivery
-from .flight import Flight, Flown
+from .flight import Flight, Flown, Taken
 from .log import log
 from .meter import Meter
 from .partition import Partitions
@@ -55,7 +55,7 @@ class Runner:
         self.flight = Flight(state / "flight.jsonl")
         self.dead_letter = DeadLetter(state / "dead_letter.jsonl")
         self.deliveries = [
-            Delivery(sink, self._keep_dead, settled=self._note_settled, stop=self.stop) for sink in sinks.values()
+            Delivery(sink, self._keep_dead, settled=self._note_taken, stop=self.stop) for sink in sinks.values()
         ]
         self.meters = {name: Meter("source", name) for name in sources}
         self.saved_at = time.monotonic()
@@ -63,7 +63,7 @@ class Runner:
         self._drain = drain
         self._clock_ns = clock_ns
         self._partitions = Partitions(sources, sinks)
-        self._changes = self._saved_changes = 0
+        self._changes = self._saved_changes = self._number = 0
         self._saving = asyncio.Lock()
         self._stopping = asyncio.Event()
 
@@ -157,6 +157,7 @@ class Runner:
             state=partition.state,
             slot=partition.slot,
             repeated=known is not None,
+            span=(start, end),
             dead=[],
         )
         meter = self.meters[name]
@@ -173,11 +174,11 @@ class Runner:
             ack.owed.add(DEAD_LETTER)
         # No await since the promise: whenever the books are looked at, or the reading is cancelled, they are closed.
         for delivery in self.deliveries:
-            delivery.put(batch, partition.skip.get(delivery.sink.name, 0))
+            delivery.put(batch, partition.skip_before(delivery.sink.name, start))
         if batch.dead:
             await self._keep_dead(batch, batch.dead)
             ack.settle(DEAD_LETTER)
-            self._note_settled()
+            self._changes += 1
         for delivery in self.deliveries:
             await delivery.room()
         # Gives the sinks their turn: a source that never waits would starve them.
@@ -195,17 +196,29 @@ class Runner:
 
     def _restore(self) -> None:
         """Take up what the last run left. Raises StateError."""
-        state = self.checkpoint.load()
-        self._partitions.restore(state.sources, self.flight.load())
+        state, flight = self.checkpoint.load(), self.flight.load()
+        self._partitions.restore(state.sources, flight, state.number)
+        self._number = state.number
+        positions = dict(state.sinks)
+        for entry in flight:
+            if isinstance(entry, Taken) and entry.number > self._number:
+                self._number, positions[entry.sink] = entry.number, entry.position
+        for delivery in self.deliveries:
+            delivery.resume(positions.get(delivery.sink.name, {}), self._save_now)
         try:
+            if self._number > state.number:
+                # What was taken goes into the checkpoint before the file that told of it is written anew.
+                self.checkpoint.save(State(self._partitions.saved(), self._positions(), self._number))
             self.flight.open(self._partitions.flown())
         except OSError as error:
-            raise StateError(f"{self.flight.path}: cannot be written: {error.strerror}") from None
-        for delivery in self.deliveries:
-            delivery.resume(state.sinks.get(delivery.sink.name, {}), self._save_now)
+            raise StateError(f"{self.checkpoint.folder}: cannot be written: {error.strerror}") from None
 
-    def _note_settled(self) -> None:
+    def _note_taken(self, sink: str, position: Position, batches: list[Batch]) -> None:
         self._changes += 1
+        self._number += 1
+        chunks = [(batch.source, batch.partition, *batch.span) for batch in batches if batch.span[0] < batch.span[1]]
+        if chunks:
+            self.flight.take(Taken(self._number, sink, position, chunks))
 
     async def _save_regularly(self) -> None:
         for turn in itertools.count(1):
@@ -213,6 +226,9 @@ class Runner:
             await self._save()
             # Cycles are few (requests, exceptions): collected here, not in the middle of a batch.
             gc.collect(2 if turn % GC_TURNS == 0 else 1)
+
+    def _positions(self) -> dict[str, Position]:
+        return {delivery.sink.name: delivery.position for delivery in self.deliveries if delivery.position}
 
     async def _save_now(self) -> None:
         """For a sink that must not go on before its position is on disk."""
@@ -229,15 +245,15 @@ class Runner:
                 return True
             for name, source in self.sources.items():
                 self._partitions.forget(name, source.forgotten())
-            positions = self._partitions.saved()
-            sinks = {delivery.sink.name: delivery.position for delivery in self.deliveries if delivery.position}
+            number, positions = self._number, self._partitions.saved()
             try:
-                await asyncio.to_thread(self.checkpoint.save, State(positions, sinks))
+                await asyncio.to_thread(self.checkpoint.save, State(positions, self._positions(), number))
             except OSError as error:
                 log.error("cannot save the checkpoint, trying again", path=self.checkpoint.path, error=error.strerror)
                 return False
             # Only now: a save that is cancelled may never have begun.
             self._saved_changes = changes
+            self.flight.saved(number)
             self.saved_at = time.monotonic()
             self._partitions.drop_forgotten()
         await self.flight.compact(self._partitions.flown)

@@ -34,9 +34,7 @@ def main() -> int:
     config = write_config()
     samples = {path.name: redated(path.read_text()) for path in sorted((HERE / "logs").iterdir())}
     lines = sum(text.count("\n") for text in samples.values())
-    say(
-        f"playing {lines} lines of {len(samples)} sample files into {LOGS.relative_to(ROOT)}, tailrace following"
-    )
+    say(f"playing {lines} lines of {len(samples)} sample files into {LOGS.relative_to(ROOT)}, tailrace following")
     shipper = subprocess.Popen([*TAILRACE, "run", str(config)], cwd=ROOT)
     try:
         wait_for_exporter(shipper)

@@ -60,13 +60,15 @@ class Entries:
     """Writes entries as pieces of bytes; keeps the heads of line lengths it has seen."""
 
     def __init__(self) -> None:
+        self.seconds: set[int] = set()
+        """The Unix seconds of all entries written since it was last emptied."""
         self._heads = _Heads()
         self._pairs: dict[tuple[str, int], bytes] = {}
 
     def write(self, pieces: Iterable[list[bytes]], records: Sequence[Record]) -> None:
         """Append each record's entry to the list of pieces that stands at its place."""
         heads, low, high = self._heads, _LOW, _HIGH
-        start, seconds = 0, _seconds(0)
+        start, seconds = -NANOS, b""  # a second that no entry is in
         for out, record in zip(pieces, records, strict=False):
             line = record.line
             head, tail = heads[len(line)]
@@ -74,6 +76,7 @@ class Entries:
             if not 0 <= ns < NANOS:
                 second, ns = divmod(ns + start, NANOS)
                 start, seconds = second * NANOS, _seconds(second)
+                self.seconds.add(second)
             out += (head, seconds, low[ns & 16383], high[ns >> 14], tail, line)
 
     def write_with(
@@ -84,12 +87,17 @@ class Entries:
         metadata: Sequence[bytes],
     ) -> None:
         """The same with other lines and with metadata (made by `pairs`) behind them."""
+        start, seconds = -NANOS, b""
         for out, record, line, pairs in zip(pieces, records, lines, metadata, strict=False):
-            second, ns = divmod(record.time_ns, NANOS)  # type: ignore[operator]  # the clock has set it
+            ns: int = record.time_ns - start  # type: ignore[operator]  # the clock has set it
+            if not 0 <= ns < NANOS:
+                second, ns = divmod(ns + start, NANOS)
+                start, seconds = second * NANOS, _seconds(second)
+                self.seconds.add(second)
             tail = b"\x12" + varint(len(line))
             size = 2 + TIMESTAMP + len(tail) + len(line) + len(pairs)
             out += (
-                b"\x12" + varint(size) + b"\x0a\x0c\x08" + _seconds(second),
+                b"\x12" + varint(size) + b"\x0a\x0c\x08" + seconds,
                 _LOW[ns & 16383],
                 _HIGH[ns >> 14],
                 tail,
@@ -97,9 +105,8 @@ class Entries:
                 pairs,
             )
 
-    def pair(self, name: str, value: str) -> bytes:
-        """One piece of structured metadata."""
-        data = value.encode("utf-8", "replace")
+    def pair(self, name: str, data: bytes) -> bytes:
+        """One piece of structured metadata: a name and its value, UTF-8."""
         head = self._pairs.get((name, len(data)))
         if head is None:
             start = field(1, name.encode()) + b"\x12" + varint(len(data))

@@ -72,17 +72,13 @@ def in_archive(folder: Path) -> list[int]:
 
 
 def each_once(numbers: list[int], count: int) -> None:
-    """Assert that every number below `count` is there, and just once."""
-    none_lost(numbers, count)
+    """Assert that every number below `count` is there, just once, and no other."""
+    wanted = set(range(count))
+    missing, strange = wanted.difference(numbers), set(numbers) - wanted
     repeated = [number for number, times in Counter(numbers).items() if times > 1]
-    assert not repeated, f"{len(repeated)} of {count} came more than once, such as {sorted(repeated)[:5]}"
-
-
-def none_lost(numbers: list[int], count: int) -> None:
-    """Assert that every number below `count` is there, and no other."""
-    missing = set(range(count)).difference(numbers)
     assert not missing, f"{len(missing)} of {count} are missing, such as {sorted(missing)[:5]}"
-    assert max(numbers) < count
+    assert not repeated, f"{len(repeated)} of {count} came more than once, such as {sorted(repeated)[:5]}"
+    assert not strange, f"{sorted(strange)[:5]} were never written"
 
 
 def _number(one: bytes) -> int:

@@ -192,6 +192,20 @@ def test_the_archive_holds_json_lines_byte_for_byte(shipped: Shipped) -> None:
     assert unpacked(path).decode() == "".join(case.line + "\n" for case in cases())
 
 
+def test_equal_lines_of_two_files_in_one_stream_are_two_entries(tmp_path: Path, loki: Loki, app: str) -> None:
+    config = f"""
+sources: {{ app: {{ use: file, include: ["*.log"] }} }}
+stages: [{{ use: parse, format: python }}]
+sinks: {{ loki: {{ use: loki, url: "{loki.url}", labels: {{ app: {app} }} }} }}
+"""
+    line = "2025-11-03 10:00:00,614 INFO app: up"
+    with Shipper(tmp_path, config) as shipper:
+        for name in ("a.log", "b.log"):
+            (tmp_path / name).write_text(f"{line}\n{line}\n")
+        assert shipper.once().code == 0
+    assert [entry.line for entry in entries_of(loki, app)] == [line] * 4
+
+
 def rfc3339(time_ns: int) -> str:
     seconds, ns = divmod(time_ns, 10**9)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ns:09}Z"

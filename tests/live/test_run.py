@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from aiohttp.test_utils import TestServer
 from ..services._server import free_ports
 from ..services.loki import Loki
 from . import numbered
-from .shipper import Ended, Shipper, new_app
+from .shipper import Ended, Shipper, archived, new_app
 
 MIB = 1 << 20
 
@@ -156,11 +157,11 @@ def test_a_stopped_run_delivers_what_it_read_and_the_next_one_goes_on(loki: Loki
 def test_what_a_run_left_behind_is_read_again(
     loki: Loki, app: str, shipper: Shipper, signals: tuple[signal.Signals, ...], code: int
 ) -> None:
-    """The archive may hold again what came after the last checkpoint; Loki itself knows such lines again."""
+    """Three times in a row: at once, and twice just after a checkpoint."""
     count = 400_000
     numbered.write(shipper.folder / "logs" / "a.log", range(count))
     size = (shipper.folder / "logs" / "a.log").stat().st_size
-    for part in (0, 1, 2):  # at once, and twice after a checkpoint
+    for part in range(3):
         shipper.start("--once")
         done = read_up_to(shipper.folder)
         if part:
@@ -172,8 +173,40 @@ def test_what_a_run_left_behind_is_read_again(
         assert ended.code == code
     assert read_up_to(shipper.folder) < size, "the signals did not come in the middle"
     assert shipper.once().code == 0
-    numbered.none_lost(numbered.in_archive(shipper.folder / "archive"), count)
+    numbered.each_once(numbered.in_archive(shipper.folder / "archive"), count)
     numbered.each_once(numbered.in_loki(loki, app, count), count)
+
+
+def test_lines_without_a_time_arrive_once_through_kill_9(tmp_path: Path, loki: Loki, app: str) -> None:
+    count = 200_000
+    config = f"""
+sources: {{ app: {{ use: file, include: ["logs/*.log"] }} }}
+sinks:
+  loki: {{ use: loki, url: "{loki.url}", labels: {{ app: {app} }} }}
+  archive: {{ use: jsonl, path: "archive/a.jsonl" }}
+"""
+    began = time.time_ns()
+    with Shipper(tmp_path, config) as shipper:
+        (tmp_path / "logs").mkdir()
+        for name in ("a", "b"):  # both files hold the same
+            (tmp_path / "logs" / f"{name}.log").write_text(
+                "".join(f"line {n} of a program\n" for n in range(count // 2))
+            )
+        for _ in range(2):
+            archive = sum(path.stat().st_size for path in tmp_path.glob("archive/*"))
+            shipper.start("--once")
+            shipper.until(lambda before=archive: archive_grew(tmp_path, before), every=0.002)  # type: ignore[misc]
+            shipper.send(signal.SIGKILL)
+            assert shipper.wait(5).code == -9
+        assert shipper.once().code == 0
+    wanted = Counter({f"line {n} of a program": 2 for n in range(count // 2)})
+    assert Counter(json.loads(line)["message"] for line in archived(tmp_path / "archive")) == wanted
+    entries = loki.query(f'{{app="{app}"}}', began, time.time_ns(), page=50_000)
+    assert Counter(entry.line for entry in entries) == wanted
+
+
+def archive_grew(folder: Path, size: int) -> bool:
+    return sum(path.stat().st_size for path in folder.glob("archive/*")) > size + MIB
 
 
 def test_a_second_signal_ends_a_run_that_cannot_deliver(loki: Loki, app: str, shipper: Shipper) -> None:
@@ -191,7 +224,7 @@ def test_a_second_signal_ends_a_run_that_cannot_deliver(loki: Loki, app: str, sh
     finally:
         loki.start()
     assert shipper.once().code == 0
-    numbered.none_lost(numbered.in_archive(shipper.folder / "archive"), count)
+    numbered.each_once(numbered.in_archive(shipper.folder / "archive"), count)
     numbered.each_once(numbered.in_loki(loki, app, count), count)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tailrace.pipeline import delivery as module
 from tailrace.pipeline.ack import Ack
-from tailrace.pipeline.batch import Batch, Dead
+from tailrace.pipeline.batch import Batch, Dead, Position
 from tailrace.pipeline.component import Gone, RetryAfter, Sink
 from tailrace.pipeline.delivery import Delivery
 from tailrace.pipeline.match import Match
@@ -93,8 +93,9 @@ class Books:
     async def _keep_dead(self, batch: Batch, dead: list[Dead]) -> None:
         self.dead += [(batch, one) for one in dead]
 
-    def _settle(self) -> None:
-        self.settled += 1
+    def _settle(self, sink: str, position: Position, batches: list[Batch]) -> None:
+        assert sink == self.delivery.sink.name
+        self.settled += len(batches)
 
     def _stop(self) -> None:
         self.stopped += 1

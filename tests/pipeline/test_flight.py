@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.pipeline.flight import Flight, Flown
+from tailrace.pipeline.flight import Flight, Flown, Taken
 
 
 def flown(start: int, end: int) -> Flown:
@@ -22,6 +22,22 @@ async def test_what_is_noted_is_on_disk_and_comes_back(tmp_path: Path) -> None:
     await flight.note(flown(10, 20))
     flight.close()
     assert Flight(flight.path).load() == [flown(0, 10), flown(10, 20)]
+
+
+async def test_what_sinks_took_is_noted_in_order_and_kept_until_the_checkpoint_holds_it(tmp_path: Path) -> None:
+    flight = Flight(tmp_path / "flight.jsonl")
+    flight.open([])
+    one, two = (Taken(n, "loki", {"x": n}, [("app", "a", n, n + 1)]) for n in (1, 2))
+    noting = asyncio.ensure_future(flight.note(flown(0, 10)))
+    await asyncio.sleep(0)
+    flight.take(one)
+    await noting
+    flight.take(two)
+    assert flight.load() == [flown(0, 10), one, two]
+    flight.saved(1)
+    flight.open([])
+    flight.close()
+    assert flight.load() == [two]
 
 
 async def test_opening_leaves_only_what_is_still_on_its_way(tmp_path: Path) -> None:
@@ -47,7 +63,7 @@ async def test_many_notes_at_once_share_their_syncs(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "fdatasync", count)
     await asyncio.gather(*(flight.note(flown(n, n + 1)) for n in range(50)))
     flight.close()
-    assert [one.start for one in flight.load()] == list(range(50))
+    assert [one.start for one in flight.load() if isinstance(one, Flown)] == list(range(50))
     assert syncs <= 3
 
 

@@ -1,7 +1,7 @@
 import msgspec
 
 from tailrace.pipeline.checkpoint import Saved
-from tailrace.pipeline.flight import Flown
+from tailrace.pipeline.flight import Flown, Taken
 from tailrace.pipeline.partition import Partition, Partitions
 
 
@@ -23,7 +23,7 @@ def test_numbers_of_the_last_run_are_kept_saved_or_only_on_their_way() -> None:
 
 def test_a_sink_that_was_ahead_skips_what_it_has() -> None:
     partition = Partition(["loki", "archive"], 0, Saved({"offset": 5}, taken={"loki": 5, "archive": 9, "gone": 7}))
-    assert partition.skip == {"archive": 9}
+    assert [partition.skip_before(sink, 5) for sink in ("loki", "archive")] == [5, 9]
     assert partition.ledger.taken == {"loki": 5, "archive": 9}
 
 
@@ -42,6 +42,27 @@ def test_what_was_on_its_way_is_known_until_it_is_settled() -> None:
     assert partitions.flown() == [flown("a", 9, 12)]
 
 
+def test_what_sinks_took_before_a_crash_is_skipped_also_out_of_order() -> None:
+    partitions = Partitions(["app"], ["loki", "archive"])
+    flight = [flown("a", 0, 5), flown("a", 5, 9), flown("a", 9, 12)]
+    taken = [
+        Taken(1, "loki", {}, [("app", "a", 0, 5)]),
+        Taken(2, "loki", {}, [("app", "a", 9, 12), ("app", "unknown", 0, 1)]),
+        Taken(3, "archive", {"x": 7}, [("app", "a", 0, 5), ("app", "a", 5, 9)]),
+    ]
+    partitions.restore({}, [*flight, *taken])
+    partition = partitions.get("app", "a")
+    assert [partition.skip_before("loki", start) for start in (0, 5, 9)] == [5, 5, 12]
+    assert [partition.skip_before("archive", start) for start in (0, 5, 9)] == [9, 9, 9]
+
+
+def test_what_the_checkpoint_holds_already_is_not_applied_again() -> None:
+    partitions = Partitions(["app"], ["loki"])
+    taken = Taken(4, "loki", {}, [("app", "a", 0, 5)])
+    partitions.restore({"app": {"a": Saved({"offset": 0})}}, [taken], number=4)
+    assert partitions.get("app", "a").skip_before("loki", 0) == 0
+
+
 def test_what_is_of_no_source_any_more_is_left_out() -> None:
     partitions = Partitions(["app"], ["loki"])
     partitions.restore({"old": {"a": Saved({"offset": 5})}}, [Flown("old", "b", 0, 1, 2, 3)])
@@ -50,8 +71,11 @@ def test_what_is_of_no_source_any_more_is_left_out() -> None:
 
 def test_a_partition_without_a_settled_position_is_not_saved() -> None:
     partitions = Partitions(["app"], ["loki"])
-    partitions.get("app", "a").ledger.promise({"offset": 3}, 3)
+    partition = partitions.get("app", "a")
+    partition.ledger.promise({"offset": 3}, 3)
     assert partitions.saved() == {"app": {}}
+    partition.flown.append(flown("a", 0, 3))
+    assert partitions.saved()["app"]["a"].position == {}
 
 
 def test_a_forgotten_partition_is_saved_until_it_is_delivered() -> None:

@@ -507,7 +507,8 @@ async def test_a_checkpoint_that_cannot_be_written_stays_behind_and_is_tried_aga
     (tmp_path / "checkpoint.tmp").rmdir()
     again = ListSink()
     assert await runner_of(tmp_path, None, again).run(once=True) == 0
-    assert [(r.line, r.offset, r.time_ns) for r in again.got] == [(r.line, r.offset, r.time_ns) for r in sink.got]
+    assert again.got == []  # that it was delivered stands in the flight file too
+    assert saved_offset(tmp_path) == 12
 
 
 async def test_positions_are_saved_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -564,6 +565,8 @@ async def test_ended_at_any_moment_the_next_run_delivers_the_rest(
         else:
             running.cancel()
         await asyncio.wait([running])
+        with runner.checkpoint._saving:  # a process that is gone writes no more, a cancelled run's thread may
+            pass
         assert_books_closed(runner)
         assert saved_offset(state) <= 2 * min(len(first.got), len(behind.got))
 
