@@ -18,6 +18,11 @@ BACKOFF_FIRST = 0.25
 BACKOFF_MOST = 30.0
 """Seconds. The wait is drawn evenly from zero to the backoff (full jitter), so that many shippers spread out."""
 
+EVENT_BYTES = 64
+"""A held event counts at least this much …"""
+FREE_EVENTS = 1024
+"""… above this number of them."""
+
 KeepDead = Callable[[Batch, list[Dead]], Awaitable[None]]
 """Writes dead records down, as long as it takes."""
 
@@ -95,8 +100,12 @@ class Delivery:
         self._arrived.set()
 
     async def room(self) -> None:
-        """Wait while more than `queue_bytes` are held, so that memory is bounded by that and one chunk a source."""
-        while self.held_bytes > self.sink.queue_bytes:
+        """Wait while more than `queue_bytes` are held, so that memory is bounded by that and one chunk a source.
+
+        Very short lines count for the memory that their records take.
+        """
+        most = self.sink.queue_bytes
+        while self.held_bytes > most or self.held_events > FREE_EVENTS + most // EVENT_BYTES:
             self._room.clear()
             await self._room.wait()
 

@@ -30,6 +30,8 @@ CHECKPOINT_SECONDS = 1.0
 """How often positions that moved are saved."""
 DEAD_LETTER = "dead letter"
 """As debtor of a chunk beside the sinks, whose names have no space."""
+SAME_SIGNAL_SECONDS = 0.05
+"""A tool that signals the process and its group (`timeout`) sends one signal twice; a person is slower."""
 GC_TURNS = 60
 """A full garbage collection every so many checkpoints."""
 
@@ -266,12 +268,17 @@ class Runner:
         """SIGTERM and SIGINT stop and drain; the second one leaves at once, and what is open is read again."""
         loop = asyncio.get_running_loop()
 
+        stopped_at = float("inf")
+
         def on_signal() -> None:
-            if self._stopping.is_set():
+            nonlocal stopped_at
+            if time.monotonic() - stopped_at > SAME_SIGNAL_SECONDS:
                 log.warning("second signal: leaving at once; what is not delivered is read again at the next start")
                 os._exit(1)
-            log.info("stopping: delivering what was read", limit_s=self._drain)
-            self._stopping.set()
+            if not self._stopping.is_set():
+                stopped_at = time.monotonic()
+                log.info("stopping: delivering what was read", limit_s=self._drain)
+                self._stopping.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)

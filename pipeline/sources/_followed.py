@@ -17,6 +17,9 @@ HEAD_BYTES = 1024
 TAIL_BYTES = 64
 """… and by the bytes in front of the position: together they tell a copy or a compressed file from another one."""
 
+MOST_EVENTS = 16_384
+"""Very short lines are read in smaller pieces: a record takes some 200 bytes beside its line."""
+
 Identity = tuple[int, int]
 """Device and inode."""
 
@@ -50,6 +53,7 @@ class Followed:
         self._tail = self._content.read(max(0, self.offset - TAIL_BYTES), min(TAIL_BYTES, self.offset))
         self._announced = position is not None
         self._ends = [end for end in ends if end > self.offset]
+        self._most = 1 << 20
         self._seen = (-1, -1)
         self._grown_at = self._at_end_at = time.monotonic()
 
@@ -66,7 +70,7 @@ class Followed:
             self._announced = True
             return self.mark(labels)
         while True:
-            data = self._more(most)
+            data = self._more(min(most, self._most))
             if data:
                 self._grown_at = time.monotonic()
                 self.rest += data
@@ -191,6 +195,10 @@ class Followed:
         return data
 
     def _chunk(self, framed: Framed, labels: Mapping[str, str]) -> Chunk:
+        if len(framed.lines) > MOST_EVENTS:
+            self._most = max(4096, framed.taken * MOST_EVENTS // len(framed.lines) // 2)
+        elif len(framed.lines) < MOST_EVENTS // 4:
+            self._most *= 2
         self.offset += framed.taken
         self._skip = framed.skip
         return Chunk(
