@@ -53,7 +53,7 @@ class Followed:
         self._tail = self._content.read(max(0, self.offset - TAIL_BYTES), min(TAIL_BYTES, self.offset))
         self._announced = position is not None
         self._ends = [end for end in ends if end > self.offset]
-        self._most = 1 << 20
+        self._most = 1 << 16
         self._seen = (-1, -1)
         self._grown_at = self._at_end_at = time.monotonic()
 
@@ -198,7 +198,7 @@ class Followed:
         if len(framed.lines) > MOST_EVENTS:
             self._most = max(4096, framed.taken * MOST_EVENTS // len(framed.lines) // 2)
         elif len(framed.lines) < MOST_EVENTS // 4:
-            self._most *= 2
+            self._most = min(self._most * 2, 1 << 26)
         self.offset += framed.taken
         self._skip = framed.skip
         return Chunk(
