@@ -14,6 +14,7 @@ from ..config.probe import probe
 from ..config.problem import EXIT_CODE, errors
 from ..pipeline.checkpoint import StateError
 from ..pipeline.component import ProbeError
+from ..pipeline.dead_letter import FILE, DeadLetter
 from ..pipeline.log import log
 from ..pipeline.runner import Runner
 from .check import show
@@ -48,6 +49,11 @@ def ship(path: Path, *, once: bool, offline: bool) -> int:
         return 1
 
 
+def dead_letter_of(config: Config) -> DeadLetter:
+    """The dead letter in the config's state folder, bounded as it says."""
+    return DeadLetter(config.state / FILE, config.dead_letter.max_bytes, config.dead_letter.when_full)
+
+
 async def _run(config: Config, *, once: bool, offline: bool) -> int:
     if not offline and (problems := await probe(config)):
         show(problems, sys.stderr)
@@ -60,6 +66,7 @@ async def _run(config: Config, *, once: bool, offline: bool) -> int:
         wanted=wanted(config.stages, config.sinks.values()),
         state=config.state,
         drain=config.drain,
+        dead_letter=dead_letter_of(config),
     )
     if config.exporter is None:
         return await runner.run(once=once)

@@ -12,6 +12,7 @@ from .components import components
 from .query import query
 from .run import run
 from .schema import schema
+from .torture import torture
 
 app = typer.Typer(
     name="tailrace",
@@ -37,5 +38,5 @@ def _options(
     """Ships logs: files in, Loki, JSONL archives and Prometheus out, each record exactly once."""
 
 
-for command in (run, check, query, components, schema):
+for command in (run, check, query, torture, components, schema):
     app.command()(command)

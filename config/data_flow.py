@@ -42,6 +42,8 @@ class _Flow(msgspec.Struct):
     """Fields that a component writes by name, and which one."""
     removed: dict[str, str] = {}
     """Fields that are gone, and the stage that took them."""
+    varying: dict[str, str] = {}
+    """Fields that the next attempt would make different, and which component does."""
 
     def pass_through(self, step: Step) -> None:
         component = step.component
@@ -55,11 +57,22 @@ class _Flow(msgspec.Struct):
             self.known, self.open = set(GIVEN), self.open and not step.whole
         self.known -= removes
         self.removed |= dict.fromkeys(removes - {ANY}, step.name)
+        self._vary(step.name, component, removes, writes)
         self.open = self.open or ANY in writes
         self.known |= writes - {ANY}
         for field in sorted(writes - {ANY}):
             self.removed.pop(field, None)
             self.told.setdefault(field, step.name)
+
+    def _vary(self, name: str, component: Component, removes: set[str], writes: set[str]) -> None:
+        """What is made of a field that varies varies too, until it is removed; a stage may write over it or not."""
+        read = set(component.reads())
+        tainted = bool(self.varying) and (ANY in read or not read.isdisjoint(self.varying))
+        varies = set(component.varies()) | (writes - {ANY} if tainted else set())
+        gone = set(self.varying) - writes if ANY in removes else removes
+        for field in gone:
+            self.varying.pop(field, None)
+        self.varying |= dict.fromkeys(sorted(varies), name)
 
 
 def problems(
@@ -75,6 +88,7 @@ def problems(
         flow.pass_through(step)
     for step in sinks:
         found += _unproduced(document, flow, step, (), IN_PATHS)
+        found += _varying(document, flow, step)
     return found
 
 
@@ -126,6 +140,27 @@ def _unproduced(
         use = step.node.child("use") or step.node
         message = f"{step.name!r} looks for {', '.join(unseen)}, and no record has any of them here"
         yield document.problem(use, message, _what_would_do(unseen[0], flow, later), "warning")
+
+
+def _varying(document: Document, flow: _Flow, step: Step) -> Iterator[Problem]:
+    """Fields that would make a repeat after a crash another record, at a sink: each at its name, the others at once."""
+    if step.component is None or not flow.varying:
+        return
+    hint = "a repeat after a crash must be the same: let a stage that `removes` it come before the sinks"
+    unnamed = []
+    for name, by in flow.varying.items():
+        place = _place(step.node, name) if name in reads(step.component) else None
+        if place is None:
+            unnamed.append(name)
+            continue
+        message = f"the field {name!r}, which {by!r} writes, is another one at every attempt"
+        yield document.problem(_within(place, name), message, hint)
+    if unnamed:
+        # Also a sink that ships lines alone: a stage that rewrites a JSON line puts every field into it.
+        use = step.node.child("use") or step.node
+        told = ", ".join(f"{name!r} ({flow.varying[name]!r} writes it)" for name in unnamed)
+        message = f"{step.name!r} ships all fields, and of these some are others at every attempt: {told}"
+        yield document.problem(use, message, hint)
 
 
 def _what_would_do(name: str, flow: _Flow, later: Sequence[Step]) -> str:

@@ -11,7 +11,8 @@ import msgspec
 
 from ..pipeline import discover
 from ..pipeline.component import Component, Sink, Source, Stage
-from ..pipeline.options import Duration, Secret, decode_option
+from ..pipeline.dead_letter import MAX_BYTES, WhenFull
+from ..pipeline.options import Duration, Secret, Size, decode_option
 from . import _yaml, data_flow
 from ._yaml import Document, Node
 from .describe import Option, members, options
@@ -67,6 +68,15 @@ class ExporterOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Host and port; only this machine can ask unless you open it."""
 
 
+class DeadLetterOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of records that cannot go on, when there are many."""
+
+    max_bytes: Size = Size(MAX_BYTES)
+    """How large the dead letter may grow, its older generation included."""
+    when_full: WhenFull = "wait"
+    """`wait` stops reading until there is room again (`tailrace dlq`), `drop_oldest` gives up the older half."""
+
+
 class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Everything that may be written in a config file.
 
@@ -83,6 +93,8 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Serves Prometheus metrics and health over HTTP; without it nothing is served."""
     state: Path = Path("state")
     """The folder that remembers how far everything was delivered. One folder for one running tailrace."""
+    dead_letter: DeadLetterOptions = msgspec.field(default_factory=DeadLetterOptions)
+    """Bounds of the file `dead_letter.jsonl` in the state folder."""
     drain: Duration = Duration(30)
     """When stopped, how long to go on delivering what was read."""
     stage_files: list[Path] = []
@@ -108,6 +120,51 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             **{f"stages[{place}]": stage for place, stage in enumerate(self.stages)},
             **{f"sinks.{name}": sink for name, sink in self.sinks.items()},
         }
+
+
+class Home(msgspec.Struct, frozen=True):
+    """What a config says of where a run is found."""
+
+    state: Path
+    exporter: ExporterOptions | None
+    sources: dict[str, type[Component] | None]
+    """The class of each; None where it cannot be told."""
+    sinks: tuple[str, ...]
+
+
+def home(path: Path) -> tuple[Home | None, list[Problem]]:
+    """Where the run of a config is found, none of its components built: for who looks at it without its secrets.
+
+    Says only of what it looks at whether that is wrong.
+    """
+    document, problems = _yaml.read(path)
+    root = document.root
+    if root is None:
+        return None, problems
+    loader = _Loader(document)
+    loader.problems = problems
+    known = options(Config)
+    found: dict[str, Any] = {name: known[name].default for name in ("state", "exporter")}
+    for name in found:
+        if (node := root.child(name)) is not None:
+            found[name] = loader._option(node, known[name])
+    if errors(loader.problems):
+        return None, document.show(loader.problems)
+    names: dict[str, dict[str, Node]] = {}
+    for key in ("sources", "sinks"):
+        node = root.child(key)
+        names[key] = node.value if node is not None and isinstance(node.value, dict) else {}
+    classes = {name: _known_class("source", node) for name, node in names["sources"].items()}
+    return Home(found["state"], found["exporter"], classes, tuple(names["sinks"])), []
+
+
+def _known_class(kind: Kind, node: Node) -> type[Component] | None:
+    """The built-in class that a component uses."""
+    use = node.child("use")
+    try:
+        return discover.component(kind, str(use.value)) if use else None
+    except Exception:  # of a user's own, misspelt, or in need of a library that is not there
+        return None
 
 
 def load(path: Path) -> Config:
@@ -149,7 +206,7 @@ class _Loader:
                 self._unknown(root, key, known)
         values = {
             name: value
-            for name in ("exporter", "state", "drain", "stage_files", "tests")
+            for name in ("exporter", "state", "dead_letter", "drain", "stage_files", "tests")
             if (node := root.value.get(name)) is not None
             and (value := self._option(node, known[name])) is not msgspec.UNSET
         }

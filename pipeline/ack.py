@@ -1,4 +1,4 @@
-"""Who still owes what: a chunk is done when every sink has taken it, and a position moves only past what is done."""
+"""Who still owes what, and what became of each event: a position moves only past what every sink has taken."""
 
 from __future__ import annotations
 
@@ -9,16 +9,68 @@ from typing import Any, Generic, TypeVar
 P = TypeVar("P")
 
 
+class Account:
+    """What became of the events that one sink was given."""
+
+    __slots__ = ("dead", "delivered", "dropped", "in_flight")
+
+    def __init__(self) -> None:
+        self.delivered = 0
+        self.dropped = 0
+        """Not for this sink: no match, or delivered before a restart."""
+        self.dead = 0
+        self.in_flight = 0
+
+
+class Books:
+    """What became of the events of one partition (or of several together) in this run, counted once a batch."""
+
+    __slots__ = ("dead", "dropped", "read", "sinks")
+
+    def __init__(self, sinks: Iterable[str] = ()) -> None:
+        self.read = 0
+        self.dropped = 0
+        """By stages; less than none where one makes several records of one."""
+        self.dead = 0
+        """Put into the dead letter for a stage."""
+        self.sinks = {sink: Account() for sink in sinks}
+
+    def of(self, sink: str) -> Account:
+        """The account of one sink."""
+        account = self.sinks.get(sink)
+        if account is None:
+            account = self.sinks[sink] = Account()
+        return account
+
+    def add(self, other: Books) -> None:
+        """Take the numbers of other books in."""
+        self.read += other.read
+        self.dropped += other.dropped
+        self.dead += other.dead
+        for sink, theirs in other.sinks.items():
+            own = self.of(sink)
+            for name in Account.__slots__:
+                setattr(own, name, getattr(own, name) + getattr(theirs, name))
+
+    def residual(self, sink: str) -> int:
+        """Events that nobody can account for: read - dropped - dead - delivered - in flight. Must be 0."""
+        own = self.of(sink)
+        left = self.read - self.dropped - self.dead
+        return left - own.delivered - own.dropped - own.dead - own.in_flight
+
+
 class Ack:
     """The debt of one chunk: the sinks that have not taken it yet. No nack: what is not settled is read again."""
 
-    __slots__ = ("end", "owed", "position", "state")
+    __slots__ = ("books", "end", "owed", "position", "state")
 
-    def __init__(self, position: Any, end: int, sinks: Iterable[str]) -> None:
+    def __init__(self, position: Any, end: int, sinks: Iterable[str], books: Books | None = None) -> None:
         self.position = position
         self.end = end
         self.state = b"{}"
         self.owed = set(sinks)
+        self.books = books or Books()
+        """Those of the partition."""
 
     def settle(self, sink: str) -> None:
         """This sink has taken the whole chunk (delivered it, passed it over, or put it into the dead letter)."""
@@ -37,10 +89,11 @@ class Ledger(Generic[P]):
         """The stages' state at that position, as JSON."""
         self.taken = dict.fromkeys(self._sinks, end)
         """For each sink the offset before which it has taken everything."""
+        self.books = Books(self._sinks)
 
     def promise(self, position: P, end: int) -> Ack:
         """Note that a chunk ending at `position` was read (`end`: the same as a record offset); order matters."""
-        ack = Ack(position, end, self._sinks)
+        ack = Ack(position, end, self._sinks, self.books)
         self._open.append(ack)
         return ack
 
@@ -59,6 +112,11 @@ class Ledger(Generic[P]):
                     break
                 self.taken[sink] = max(self.taken[sink], ack.end)
         return moved
+
+    @property
+    def read(self) -> P | None:
+        """The position up to which it was read."""
+        return self._open[-1].position if self._open else self.position
 
     @property
     def in_flight(self) -> int:

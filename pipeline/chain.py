@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -36,7 +37,7 @@ class Chain:
                 del batch.dead[dead:]
                 batch = self._one_by_one(stage, batch, withhold=place < self._protected_from)
             if place < self._protected_from and len(batch.dead) > dead:
-                batch.dead[dead:] = [msgspec.structs.replace(one, withheld=True) for one in batch.dead[dead:]]
+                batch.dead[dead:] = [_withheld(one) for one in batch.dead[dead:]]
             meter.count_in(before, size)
             size = batch.size = batch.measure()
             meter.count_out(len(batch.records), size, perf_counter() - start)
@@ -57,3 +58,18 @@ class Chain:
                 reason = type(error).__name__ if withhold else f"{type(error).__name__}: {error}"
                 batch.dead.append(Dead(record, stage.name, reason, withheld=withhold))
         return batch.with_records(kept)
+
+
+_WORD = re.compile(r"\w{4,}")
+"""What may be a secret, or a part of one."""
+
+
+def _withheld(dead: Dead) -> Dead:
+    """Without its line, and without a reason of the stage's own that quotes it."""
+    if dead.withheld:
+        return dead
+    line = dead.record.text
+    quoted = any(word in line for word in _WORD.findall(f"{dead.reason} {dead.hint}"))
+    if not quoted:
+        return msgspec.structs.replace(dead, withheld=True)
+    return msgspec.structs.replace(dead, withheld=True, reason="not told, for it quotes the record", hint="")

@@ -88,7 +88,7 @@ class Checkpoint:
             return State({}, {})
         except OSError as error:
             raise StateError(f"{self.path}: cannot be read: {error.strerror}") from None
-        way_out = "move it away to read every source from its start_at again"
+        way_out = "move it and flight.jsonl away to read every source from its start_at again"
         try:
             version = msgspec.json.decode(data, type=dict[str, Any]).get("version")
             if version != VERSION:

@@ -51,6 +51,13 @@ class Component(msgspec.Struct, kw_only=True, dict=True, eq=False, forbid_unknow
         """Names of the fields that records no longer have after it."""
         return ()
 
+    def varies(self) -> Iterable[str]:
+        """Names of fields that it writes and that a second attempt would make different (a host, a time of reading).
+
+        Such a field may feed metrics; a config in which it reaches a sink is refused: no repeat would be told as one.
+        """
+        return ()
+
     def collect(self) -> Iterable[Metric]:
         """Metric families of its own for the exporter; asked at each scrape."""
         return ()
@@ -106,6 +113,14 @@ class Source(Component, kw_only=True):
         A source that can ends a chunk there again, so that the events it repeats are the same to the byte.
         """
 
+    async def reread(self, position: Position, span: tuple[int, int]) -> Chunk | None:
+        """A chunk that was read before, the same to the byte; None where it is no longer to be had.
+
+        `position` is that of its end, `span` its first offset and the one after its last. For records whose lines may
+        not be written down: they are fetched from where they came from.
+        """
+        return None
+
     async def commit(self, positions: Mapping[str, Position]) -> None:
         """Told after the checkpoint was saved; for sources whose server keeps the position too."""
 
@@ -116,6 +131,15 @@ class Source(Component, kw_only=True):
     def lag(self) -> Iterable[Lag]:
         """How far behind each partition is; asked when the exporter is scraped."""
         return ()
+
+    def failing(self) -> Mapping[str, str]:
+        """What it cannot read at present, by path or the like, and why."""
+        return {}
+
+    @classmethod
+    def extent(cls, position: Position) -> int | None:
+        """The offset up to which there is something now in the partition with this position; None where unknown."""
+        return None
 
 
 class Sink(Component, kw_only=True):

@@ -89,6 +89,9 @@ class Delivery:
             owned.size = owned.measure()
         size = owned.size
         self.meter.count_in(len(batch.records), size)
+        account = batch.ack.books.of(self.sink.name)
+        account.dropped += len(batch.records) - len(owned.records)
+        account.in_flight += len(owned.records)
         if not owned.records:
             self._settle([batch])
             return
@@ -153,14 +156,13 @@ class Delivery:
     async def _send(self, group: list[tuple[Batch, int]], slots: asyncio.Semaphore) -> None:
         batches = [batch for batch, _ in group]
         start = perf_counter()
-        dead = 0
+        buried = [0] * len(batches)
         failures = 0
         while True:
             try:
                 await self.sink.send(batches)
             except Rejected as rejected:
-                dead = len(rejected.records)
-                await self._bury(batches, rejected)
+                buried = await self._bury(batches, rejected)
             except Gone:
                 raise
             except Exception as error:
@@ -173,9 +175,15 @@ class Delivery:
         self.failing = ""
         self._clear.set()
         size = sum(size for _, size in group)
-        events = sum(len(batch.records) for batch in batches)
-        self.meter.dead += dead
-        self.meter.count_out(events - dead, size, perf_counter() - start)
+        events = 0
+        for batch, dead in zip(batches, buried, strict=True):
+            account, count = batch.ack.books.of(self.sink.name), len(batch.records)
+            account.in_flight -= count
+            account.delivered += count - dead
+            account.dead += dead
+            events += count
+        self.meter.dead += sum(buried)
+        self.meter.count_out(events - sum(buried), size, perf_counter() - start)
         self.held_bytes -= size
         self.held_events -= events
         self.last_progress = monotonic()
@@ -194,8 +202,9 @@ class Delivery:
         log.warning("delivery failed, trying again", sink=self.sink.name, error=self.failing, wait_s=round(wait, 2))
         await asyncio.sleep(wait)
 
-    async def _bury(self, batches: list[Batch], rejected: Rejected) -> None:
-        """Put each rejected record into the dead letter of its batch."""
+    async def _bury(self, batches: list[Batch], rejected: Rejected) -> list[int]:
+        """Put each rejected record into the dead letter of its batch. Returns how many each batch had."""
+        buried = []
         for batch in batches:
             own = {id(record) for record in batch.records}
             dead = [
@@ -205,6 +214,8 @@ class Delivery:
             ]
             if dead:
                 await self._keep_dead(batch, dead)
+            buried.append(len(dead))
+        return buried
 
     def _settle(self, batches: list[Batch]) -> None:
         for batch in batches:

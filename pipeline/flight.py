@@ -36,6 +36,21 @@ class Flown(msgspec.Struct, frozen=True, array_like=True, tag="read"):
     """The partition's number, which keeps equal times of several partitions apart."""
     inside: bool = False
     """It ends inside an event over the limit: no place at which a second reading could end a chunk."""
+    number: int = 0
+    """Counts up with those of the others: one that the checkpoint's is not below, of a partition that the checkpoint
+    does not hold, is of one that was done with since."""
+
+
+class Begun(msgspec.Struct, frozen=True, array_like=True, tag="begun"):
+    """Where a partition begins, before anything of it is delivered: so a restart finds it, wherever its file is then."""
+
+    number: int
+    """Counts up: what the checkpoint already holds is not applied again."""
+    source: str
+    partition: str
+    position: Position
+    slot: int
+    """See Flown."""
 
 
 class Taken(msgspec.Struct, frozen=True, array_like=True, tag="taken"):
@@ -51,7 +66,7 @@ class Taken(msgspec.Struct, frozen=True, array_like=True, tag="taken"):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Flown | Taken).decode
+_decode = msgspec.json.Decoder(Flown | Begun | Taken).decode
 
 
 class Flight:
@@ -64,11 +79,11 @@ class Flight:
         self._waiting: list[bytes] = []
         self._written: asyncio.Future[None] | None = None
         self._busy = asyncio.Lock()
-        self._taken: deque[Taken] = deque()
+        self._unsaved: deque[Begun | Taken] = deque()
         """Those that the checkpoint does not hold yet."""
         self._late: list[bytes] = []
 
-    def load(self) -> list[Flown | Taken]:
+    def load(self) -> list[Flown | Begun | Taken]:
         """What was written down, in its order; a torn last line told of nothing that was done, and is left out."""
         try:
             lines = self.path.read_bytes().split(b"\n")
@@ -84,7 +99,7 @@ class Flight:
 
     def open(self, still: Iterable[Flown]) -> None:
         """Begin with those that are still open. Raises OSError."""
-        data = b"".join(_encode(one) + b"\n" for one in (*still, *self._taken))
+        data = b"".join(_encode(one) + b"\n" for one in (*self._unsaved, *still))
         temp = self.path.with_suffix(".tmp")
         fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o640)
         os.write(fd, data)
@@ -93,8 +108,10 @@ class Flight:
         self.close()
         self._fd, self._size = fd, len(data)
 
-    async def note(self, one: Flown) -> None:
+    async def note(self, one: Flown | Begun) -> None:
         """Return when it is on disk, waiting as long as the disk refuses."""
+        if isinstance(one, Begun):
+            self._unsaved.append(one)
         self._waiting.append(_encode(one) + b"\n")
         if self._written is None:
             self._written = asyncio.get_running_loop().create_future()
@@ -108,15 +125,15 @@ class Flight:
 
     def take(self, taken: Taken) -> None:
         """Note what a sink has taken. Not synced: what is lost of it in a power cut is only repeated."""
-        self._taken.append(taken)
+        self._unsaved.append(taken)
         self._late.append(_encode(taken) + b"\n")
         if not self._busy.locked():
             self._append(self._late, sync=False)
 
     def saved(self, number: int) -> None:
         """The checkpoint holds everything up to this number."""
-        while self._taken and self._taken[0].number <= number:
-            self._taken.popleft()
+        while self._unsaved and self._unsaved[0].number <= number:
+            self._unsaved.popleft()
 
     async def compact(self, still: Callable[[], Iterable[Flown]]) -> None:
         """Leave out what was delivered, now and then. A disk that refuses is no harm: the file only grows."""

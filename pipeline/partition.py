@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from .ack import Ledger
+from .ack import Books, Ledger
 from .batch import Position
 from .checkpoint import Saved
-from .flight import Flown, Taken
+from .flight import Begun, Flown, Taken
 
 
 class Partition:
@@ -29,6 +29,18 @@ class Partition:
         self.state: dict[str, Any] = msgspec.json.decode(saved.state)
         self.flown: deque[Flown] = deque()
         """Chunks written down and not yet settled, oldest first; at first those of the run that crashed."""
+
+    def begin(self, position: Position) -> bool:
+        """Have this as the position as long as nothing behind it was read; False when something was."""
+        self.ledger.advance()
+        now, offset = self.ledger.position, int(position["offset"])
+        if self.ledger.in_flight or (now is not None and int(now["offset"]) != offset):
+            return False
+        self.ledger.position = position
+        self.end = max(self.end, offset)
+        for sink, taken in self.ledger.taken.items():
+            self.ledger.taken[sink] = max(taken, offset)
+        return True
 
     def take(self, sink: str, start: int, end: int) -> None:
         """This sink took a chunk in the run that crashed."""
@@ -68,18 +80,28 @@ class Partitions:
         self._of: dict[str, dict[str, Partition]] = {name: {} for name in sources}
         self._forgotten: dict[str, set[str]] = {name: set() for name in self._of}
         """Those that their source is done with for good; dropped once nothing of them is in flight."""
+        self._past: dict[str, Books] = {name: Books(self._sinks) for name in self._of}
+        """The books of those that were dropped, together."""
 
     def restore(
-        self, saved: Mapping[str, Mapping[str, Saved]], flight: Iterable[Flown | Taken], number: int = 0
+        self, saved: Mapping[str, Mapping[str, Saved]], flight: Iterable[Flown | Begun | Taken], number: int = -1
     ) -> None:
         """As the last run left them; `number`: of the last send that is in `saved`."""
         for source, partitions in self._of.items():
             for name, one in saved.get(source, {}).items():
                 partitions[name] = Partition(self._sinks, one.slot, one)
         for entry in flight:
-            if isinstance(entry, Flown) and entry.source in self._of:
-                partition = self._of[entry.source].setdefault(entry.partition, Partition(self._sinks, entry.slot))
-                if entry.end > partition.end:
+            if isinstance(entry, Flown | Begun) and entry.source in self._of:
+                partitions = self._of[entry.source]
+                if entry.number > number:
+                    partitions.setdefault(entry.partition, Partition(self._sinks, entry.slot))
+                partition = partitions.get(entry.partition)
+                if partition is None:
+                    continue
+                if isinstance(entry, Begun):
+                    if entry.number > number:
+                        partition.begin(entry.position)
+                elif entry.end > partition.end:
                     partition.flown.append(entry)
             elif isinstance(entry, Taken) and entry.number > number:
                 for source, name, start, end in entry.chunks:
@@ -124,6 +146,15 @@ class Partitions:
                 if partition is None or not partition.ledger.in_flight:
                     names.discard(name)
                     self._of[source].pop(name, None)
+                    if partition is not None:
+                        self._past[source].add(partition.ledger.books)
+
+    def books(self, source: str) -> Books:
+        """The books of all partitions that one source had in this run."""
+        whole = Books(self._sinks)
+        for books in (self._past[source], *(partition.ledger.books for partition in self._of[source].values())):
+            whole.add(books)
+        return whole
 
     def flown(self) -> list[Flown]:
         """Everything that is on its way."""

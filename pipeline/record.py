@@ -13,6 +13,7 @@ Fields = dict[str, Any]
 Format = Literal["text", "json"]
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _fast_encode = msgspec.json.Encoder().encode
 
 
@@ -96,7 +97,7 @@ class Record(msgspec.Struct, gc=False):
             return _encode(stamp | self.fields | stamp)
         if not self.added:
             return self.line
-        own = _decode(self.line)
+        own = _decode_raw(self.line)  # values as they were written: numbers that fit no type stay
         if not own.keys().isdisjoint(self.added):
             return _encode(own | self.added)
         head = self.line.rstrip()[:-1]

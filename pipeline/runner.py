@@ -18,9 +18,9 @@ from .batch import Batch, Chunk, Dead, Position
 from .chain import Chain
 from .checkpoint import Checkpoint, State, StateError
 from .component import Sink, Source, Stage
-from .dead_letter import DeadLetter
+from .dead_letter import FILE, DeadLetter, Kind
 from .delivery import Delivery
-from .flight import Flight, Flown, Taken
+from .flight import Begun, Flight, Flown, Taken
 from .log import log
 from .meter import Meter
 from .partition import Partitions
@@ -48,6 +48,7 @@ class Runner:
         wanted: Sequence[frozenset[str] | None],
         state: Path,
         drain: float = 30.0,
+        dead_letter: DeadLetter | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.sources = sources
@@ -55,7 +56,7 @@ class Runner:
         self.chain = Chain(stages, wanted)
         self.checkpoint = Checkpoint(state)
         self.flight = Flight(state / "flight.jsonl")
-        self.dead_letter = DeadLetter(state / "dead_letter.jsonl")
+        self.dead_letter = dead_letter or DeadLetter(state / FILE)
         self.deliveries = [
             Delivery(sink, self._keep_dead, settled=self._note_taken, stop=self.stop) for sink in sinks.values()
         ]
@@ -64,7 +65,7 @@ class Runner:
         """When the checkpoint was last known to be true, for its age."""
         self._drain = drain
         self._clock_ns = clock_ns
-        self._partitions = Partitions(sources, sinks)
+        self.partitions = Partitions(sources, sinks)
         self._changes = self._saved_changes = self._number = 0
         self._saving = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -91,7 +92,7 @@ class Runner:
             self.checkpoint.unlock()
 
     def residual(self, delivery: Delivery) -> int:
-        """Events read that a sink cannot account for: read - dropped - dead - delivered - in flight. Must be 0."""
+        """Events read that a sink cannot account for, by the components' own numbers. Must be 0, as in all books."""
         read = sum(meter.events_in for meter in self.meters.values())
         stages = sum(meter.dead + sum(meter.dropped.values()) for meter in self.chain.meters)
         sink = delivery.meter
@@ -130,7 +131,7 @@ class Runner:
         return 0
 
     async def _read(self, name: str, once: bool) -> None:
-        source, partitions = self.sources[name], self._partitions.of(name)
+        source, partitions = self.sources[name], self.partitions.of(name)
         source.repeat({key: [one.end for one in p.flown if not one.inside] for key, p in partitions.items() if p.flown})
         resume = {key: p.ledger.position for key, p in partitions.items() if p.ledger.position is not None}
         async with aclosing(source.chunks(resume, once=once)) as chunks:
@@ -139,12 +140,16 @@ class Runner:
 
     async def _follow(self, name: str, chunk: Chunk) -> None:
         """One chunk through the chain and into every sink's queue."""
-        partition = self._partitions.get(name, chunk.partition)
+        partition = self.partitions.get(name, chunk.partition)
+        if not chunk.lines and partition.begin(chunk.position):
+            self._number += 1
+            await self.flight.note(Begun(self._number, name, chunk.partition, chunk.position, partition.slot))
         start, end = partition.end, int(chunk.position["offset"])
         known = partition.known(start)
         read_at_ns = known.read_at_ns if known else self._clock_ns()
         if chunk.lines and (known is None or known.end < end):
-            flown = Flown(name, chunk.partition, start, end, read_at_ns, partition.slot, chunk.inside)
+            self._number += 1
+            flown = Flown(name, chunk.partition, start, end, read_at_ns, partition.slot, chunk.inside, self._number)
             partition.flown.append(flown)
             await self.flight.note(flown)
         partition.end = end
@@ -163,7 +168,8 @@ class Runner:
             dead=[],
         )
         meter = self.meters[name]
-        meter.count_in(len(batch.records), chunk.size)
+        read = len(batch.records)
+        meter.count_in(read, chunk.size)
         if chunk.long or chunk.cut:
             meter.long += chunk.long
             meter.cut += chunk.cut
@@ -171,6 +177,10 @@ class Runner:
         begun = time.perf_counter()
         batch = self.chain.run(batch)
         meter.count_out(len(batch.records), batch.size, time.perf_counter() - begun)
+        books = ack.books
+        books.read += read
+        books.dead += len(batch.dead)
+        books.dropped += read - len(batch.records) - len(batch.dead)
         ack.state = msgspec.json.encode(partition.state)
         if batch.dead:
             ack.owed.add(DEAD_LETTER)
@@ -178,7 +188,7 @@ class Runner:
         for delivery in self.deliveries:
             delivery.put(batch, partition.skip_before(delivery.sink.name, start))
         if batch.dead:
-            await self._keep_dead(batch, batch.dead)
+            await self._keep_dead(batch, batch.dead, "stage")
             ack.settle(DEAD_LETTER)
             self._changes += 1
         for delivery in self.deliveries:
@@ -186,32 +196,36 @@ class Runner:
         # Gives the sinks their turn: a source that never waits would starve them.
         await asyncio.sleep(0)
 
-    async def _keep_dead(self, batch: Batch, dead: list[Dead]) -> None:
-        """Write to the dead letter, waiting as long as the disk refuses."""
+    async def _keep_dead(self, batch: Batch, dead: list[Dead], kind: Kind = "sink") -> None:
+        """Write to the dead letter, waiting as long as the disk refuses, or it is full."""
         while True:
             try:
-                await asyncio.to_thread(self.dead_letter.write, batch, dead)
+                await asyncio.to_thread(self.dead_letter.write, batch, dead, kind)
+                self.dead_letter.problem = ""
                 return
             except OSError as error:
+                self.dead_letter.problem = error.strerror or str(error)
                 log.error("cannot write the dead letter, waiting", path=self.dead_letter.path, error=error.strerror)
                 await asyncio.sleep(1)
 
     def _restore(self) -> None:
         """Take up what the last run left. Raises StateError."""
         state, flight = self.checkpoint.load(), self.flight.load()
-        self._partitions.restore(state.sources, flight, state.number)
+        self.dead_letter.recover(state.number)
+        self.partitions.restore(state.sources, flight, state.number)
         self._number = state.number
         positions = dict(state.sinks)
         for entry in flight:
-            if isinstance(entry, Taken) and entry.number > self._number:
-                self._number, positions[entry.sink] = entry.number, entry.position
+            if isinstance(entry, Taken) and entry.number > state.number:
+                positions[entry.sink] = entry.position
+            self._number = max(self._number, entry.number)
         for delivery in self.deliveries:
             delivery.resume(positions.get(delivery.sink.name, {}), self._save_now)
         try:
             if self._number > state.number:
                 # What was taken goes into the checkpoint before the file that told of it is written anew.
-                self.checkpoint.save(State(self._partitions.saved(), self._positions(), self._number))
-            self.flight.open(self._partitions.flown())
+                self.checkpoint.save(State(self.partitions.saved(), self._positions(), self._number))
+            self.flight.open(self.partitions.flown())
         except OSError as error:
             raise StateError(f"{self.checkpoint.folder}: cannot be written: {error.strerror}") from None
 
@@ -246,8 +260,8 @@ class Runner:
                 self.saved_at = time.monotonic()
                 return True
             for name, source in self.sources.items():
-                self._partitions.forget(name, source.forgotten())
-            number, positions = self._number, self._partitions.saved()
+                self.partitions.forget(name, source.forgotten())
+            number, positions = self._number, self.partitions.saved()
             try:
                 await asyncio.to_thread(self.checkpoint.save, State(positions, self._positions(), number))
             except OSError as error:
@@ -257,8 +271,8 @@ class Runner:
             self._saved_changes = changes
             self.flight.saved(number)
             self.saved_at = time.monotonic()
-            self._partitions.drop_forgotten()
-        await self.flight.compact(self._partitions.flown)
+            self.partitions.drop_forgotten()
+        await self.flight.compact(self.partitions.flown)
         for name, source in self.sources.items():
             await source.commit({key: one.position for key, one in positions[name].items()})
         return True

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
+import re2
 
 from ..pipeline.options import Regex
 from ..pipeline.record import Fields
+from ._timestamps import ZEROS
 
 Reader: TypeAlias = Callable[[Sequence[bytes]], list[Fields | None]]
 """A format. Each line's result depends on that line alone, and no line makes it raise."""
@@ -21,13 +23,17 @@ _LEVELS = {
     for name in ("TRACE", "DEBUG", "INFO", "NOTICE", "SUCCESS", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL")
 }
 _TIME = r"\d{4}-\d\d-\d\d[T ][\d:.,+Z-]++"
+_LEVEL = r"(?: -)?+ ++\[?+([A-Z]++)\]?+(?: -)?+ ++"
+_LOGGER = r"[A-Za-z_<][\w.<>/$-]*+"
 
 # Each pattern reads one line between NULs and matches any line, so that one `findall` gives one row a line.
 # All repeats are possessive: no input makes them go back over a line.
 _TIMED = re.compile(
-    rf"\0(?:({_TIME})(?: -)?+ ++\[?+([A-Z]++)\]?+(?: -)?+ ++"
-    r"(?:([A-Za-z_<][\w.<>/$-]*+)(?:: ?+(?=[\s\0]|(?<= ))| - )|([A-Za-z_]\w*+(?:\.\w++)++) )?([^\0]*+)|[^\0]*+)"
+    rf"\0(?:({_TIME}){_LEVEL}"
+    rf"(?:({_LOGGER})(?:: ?+(?=[\s\0]|(?<= ))| - )|([A-Za-z_]\w*+(?:\.\w++)++) )?([^\0]*+)|[^\0]*+)"
 )
+_HEAD = re.compile(rf"{_LEVEL}({_LOGGER})")
+_LAYOUT = re.compile(r"0000-00-00[T ]00:00:00[.,]000")
 _DASHED = re.compile(rf"\0(?:({_TIME}) - ([^\s\0]++) - ([A-Z]++) - ([^\0]*+)|[^\0]*+)")
 _BARE = re.compile(r"\0(?:([A-Z]++):([^\s:\0]++):([^\0]*+)|[^\0]*+)")
 _PREFIXED = re.compile(rf"\0(?:({_TIME}) ++\[?+([A-Z]++)\]?+ ++(\{{[^\0]*+)|[^\0]*+)")
@@ -52,16 +58,19 @@ def python(lines: Sequence[bytes]) -> list[Fields | None]:
 
     After a time, a word is the logger when `:` or ` - ` follows it or when it has dots; else the message starts there.
     """
+    found = _usual(lines)
+    if None not in found:
+        return found
     known = _LEVELS.get
-    found: list[Fields | None] = [
-        None
-        if not (name := known(word))
-        else {"timestamp": time, "level": name, "logger": logger or dotted, "message": message}
-        if logger or dotted
-        else {"timestamp": time, "level": name, "message": message}
-        for time, word, logger, dotted, message in _TIMED.findall(_joined(lines))
-    ]
-    if rest := [place for place, fields in enumerate(found) if fields is None]:
+    rest = [place for place, fields in enumerate(found) if fields is None]
+    text = _joined([lines[place] for place in rest])
+    for place, (time, word, logger, dotted, message) in zip(rest, _TIMED.findall(text), strict=True):
+        if name := known(word):
+            fields = {"timestamp": time, "level": name, "logger": logger or dotted, "message": message}
+            if not (logger or dotted):
+                del fields["logger"]
+            found[place] = fields
+    if rest := [place for place in rest if found[place] is None]:
         text = _joined([lines[place] for place in rest])
         for place, (time, logger, word, message) in zip(rest, _DASHED.findall(text), strict=True):
             if name := known(word):
@@ -70,6 +79,43 @@ def python(lines: Sequence[bytes]) -> list[Fields | None]:
             if name := known(word):
                 found[place] = {"level": name, "logger": logger, "message": message}
     return found
+
+
+def _usual(lines: Sequence[bytes]) -> list[Fields | None]:
+    """The most usual lines, `2026-11-03 10:00:00,123 INFO app.db: ready`; None for each other one.
+
+    Of 140 bytes 0.5 µs a line, where the general pattern takes 1.3.
+    """
+    known = _heads.__getitem__
+    found: list[Fields | None] = [
+        {"timestamp": head[:23], "level": names[0], "logger": names[1], "message": message}
+        if colon and (names := known(head[23:]))
+        else None
+        for head, colon, message in [text.partition(": ") for text in _decoded(lines)]
+    ]
+    stamps = [fields["timestamp"] for fields in found if fields]
+    # All times are looked at together: with each digit as 0 they are one text again and again.
+    layout = stamps[0].translate(ZEROS) if stamps else ""
+    if stamps and (not _LAYOUT.fullmatch(layout) or "".join(stamps).translate(ZEROS) != layout * len(stamps)):
+        return [None] * len(lines)
+    return found
+
+
+class _Heads(dict[str, tuple[str, str] | None]):
+    """Level and logger in what stands between time and message, remembered: a program has few of them."""
+
+    def __missing__(self, head: str) -> tuple[str, str] | None:
+        match = _HEAD.fullmatch(head) if len(head) < 200 else None
+        name = _LEVELS.get(match[1]) if match else None
+        names = (name, match[2]) if match and name else None
+        if len(head) < 200:
+            if len(self) > 4096:
+                self.clear()
+            self[head] = names
+        return names
+
+
+_heads = _Heads()
 
 
 def prefixed_json(lines: Sequence[bytes]) -> list[Fields | None]:
@@ -89,17 +135,20 @@ def logfmt(lines: Sequence[bytes]) -> list[Fields | None]:
 
 def regex(pattern: Regex) -> Reader:
     """The pattern's named groups are the fields, and `message` is the whole text unless a group has that name."""
-    search, places = pattern.search, list(pattern.groups.items())
+    # A match object of re2 asks the library for the number of groups whenever one is read, which takes four times as
+    # long as the search. What it is made from holds all spans at once: 3 µs a line where 8 were spent.
+    find, anywhere = re2.compile(pattern.text.encode())._regexp.Match, re2._Anchor.UNANCHORED
+    names, places = list(pattern.groups), list(pattern.groups.values())
 
-    def fields_of(text: bytes) -> Fields | None:
-        match = search(text)
-        if match is None:
+    def fields_of(data: bytes) -> Fields | None:
+        spans = find(anywhere, data, 0, len(data))
+        if spans[0][0] < 0:
             return None
-        return {
-            name: value.decode("utf-8", "replace")
-            for name, place in places
-            if (value := match.group(place)) is not None
-        }
+        named = zip(names, [spans[place] for place in places], strict=True)
+        if data.isascii():  # then one character is one byte
+            text = data.decode()
+            return {name: text[start:end] for name, (start, end) in named if start >= 0}
+        return {name: data[start:end].decode("utf-8", "replace") for name, (start, end) in named if start >= 0}
 
     def one(line: bytes) -> Fields | None:
         head, newline, rest = line.partition(b"\n")
@@ -155,14 +204,26 @@ _LENIENT = json.JSONDecoder(parse_constant=_constant, strict=False)
 
 def _joined(lines: Sequence[bytes]) -> str:
     """The lines as text with a NUL before each; a NUL of their own becomes U+FFFD."""
-    text = b"\0".join([b"", *lines]).decode("utf-8", "replace")
-    if text.count("\0") != len(lines):
-        text = b"\0".join([b"", *[line.replace(b"\0", b"\xef\xbf\xbd") for line in lines]]).decode("utf-8", "replace")
-    if "\ufeff" in text:
-        text = text.replace("\0\ufeff", "\0")
-    if "\r" in text:
-        text = text.replace("\r\0", "\0").removesuffix("\r")
-    return text
+    text = b"\0".join([b"", *_tidy(lines)]).decode("utf-8", "replace")
+    return text.replace("\0\ufeff", "\0") if "\ufeff" in text else text
+
+
+def _decoded(lines: Sequence[bytes]) -> list[str]:
+    lines = _tidy(lines)
+    try:
+        return list(map(bytes.decode, lines))
+    except UnicodeDecodeError:
+        return [line.decode("utf-8", "replace") for line in lines]
+
+
+def _tidy(lines: Sequence[bytes]) -> Sequence[bytes]:
+    """The lines without the CR at their end, U+FFFD for NUL."""
+    joined = b"".join(lines)
+    if b"\0" in joined:
+        lines = [line.replace(b"\0", b"\xef\xbf\xbd") for line in lines]
+    if b"\r" in joined:
+        lines = [line.removesuffix(b"\r") for line in lines]
+    return lines
 
 
 def _event(text: str) -> Fields | None:

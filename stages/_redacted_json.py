@@ -23,8 +23,11 @@ def redact_lines(
 
     Where every secret lies within one string value, the line is changed where it stands; else it is taken apart.
     """
-    apart = [place for place, rules in hits.items() if _needs_values(engine, lines[place], rules)]
-    in_place = {place: rules for place, rules in hits.items() if place not in apart} if apart else hits
+    in_place, apart = dict(hits), []
+    for place, rules in hits.items():
+        if _needs_values(engine, lines[place], rules):
+            del in_place[place]
+            apart.append(place)
     done, left = engine.take_out(lines, in_place, raw=False, fits=_within_strings)
     for place in apart + left:
         found: Found = []
@@ -83,7 +86,7 @@ def _within_strings(line: bytes, findings: list[Finding]) -> bool:
 def _redacted(engine: Engine, raw: bytes, found: Found, key: str, hide: bool, depth: int) -> bytes:
     """One value of a line, itself when it is clean; the line itself is a value at depth 0."""
     first = raw[:1]
-    if depth and first == b'"':
+    if first == b'"':
         text = plain(raw)
         new_text = engine.text(text, found, key, hide)
         return raw if new_text is text else _encode(new_text)

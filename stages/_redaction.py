@@ -27,7 +27,7 @@ class Engine:
     """Finds candidates in many lines by one scan and takes the secrets out of the few lines that have any."""
 
     def __init__(self, rules: Iterable[Rule], keys: Sequence[str] = (), secret: bytes | None = None) -> None:
-        """`rules`: the first that fits names the marker. `keys`: names whose values are hidden. `secret`: for hashes."""
+        """`rules`: the first that fits gives the marker. `keys`: their values are hidden. `secret`: hash with it."""
         self.names = KeyNames(keys) if keys else None
         rules = [*rules, *([self.names] if self.names else ())]
         self._secret = secret

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -10,12 +11,15 @@ from typing import Any
 import msgspec
 import re2
 
-from ._escapes import BACKSLASH, SEPARATOR, unescape_all
+from ._escapes import BACKSLASH, ESCAPE, unescape
 from ._rules import Rule, RuleError, compiled
 
 _GROUP = 12
 """More rules in one alternation make RE2's automaton outgrow its memory."""
 _MEMORY = 128 << 20
+_SEPARATOR = b"\xff" + bytes(1 + byte % 8 for byte in os.urandom(10))
+"""Stands before the number of each line, inside this process only; drawn anew, so that no line can hold it. Its first
+byte is never part of UTF-8, so (but for \\C) no pattern runs over it."""
 
 
 class _Group(msgspec.Struct):
@@ -56,34 +60,29 @@ class Scan:
 
     def search(self, lines: Sequence[bytes], *, raw: bool) -> dict[int, list[Rule]]:
         """Which lines may hold a secret, and by which rules. `raw`: lines may be plain text, not JSON alone."""
-        if not lines:
-            return {}
-        texts, owners = list(lines), list[int]()
-        if escaped := [place for place, line in enumerate(lines) if BACKSLASH in line]:
-            once = unescape_all([lines[place] for place in escaped])
-            if raw:
-                texts += once
-                owners += escaped
-            else:
-                for place, text in zip(escaped, once, strict=True):
-                    texts[place] = text
-            inner = [(place, text) for place, text in zip(escaped, once, strict=True) if BACKSLASH in text]
-            texts += unescape_all([text for _, text in inner])
-            owners += [place for place, _ in inner]
         hits: dict[int, dict[Rule, None]] = {}
-        for number, rules in self._scan(texts).items():
-            place = number if number < len(lines) else owners[number - len(lines)]
-            hits.setdefault(place, {}).update(rules)
+        escaped = [place for place, line in enumerate(lines) if BACKSLASH in line]
+        if not escaped or raw:
+            self._scan(_numbered(lines, range(len(lines))), hits)
+        elif len(escaped) < len(lines):
+            others = list(lines)
+            for place in escaped:
+                others[place] = b""
+            self._scan(_numbered(others, range(len(others))), hits)
+        if escaped:
+            once = unescape(_numbered([lines[place] for place in escaped], escaped))
+            self._scan(once, hits)
+            if inner := [text for text in once.split(_SEPARATOR) if BACKSLASH in text and ESCAPE.search(text)]:
+                self._scan(unescape(_SEPARATOR.join([b"", *inner])), hits)
         return {place: list(rules) for place, rules in hits.items()}
 
     def candidates(self, data: bytes) -> list[Rule]:
         """The rules that may find something in one text."""
         return self.search([data], raw=True).get(0, [])
 
-    def _scan(self, texts: Sequence[bytes]) -> dict[int, dict[Rule, None]]:
-        text = _numbered(texts)
+    def _scan(self, text: bytes, hits: dict[int, dict[Rule, None]]) -> None:
+        """Add what `_numbered` lines hold."""
         announced, both = self._announced, self._both
-        hits: dict[int, dict[Rule, None]] = {}
         for group in self._groups:
             search = group.search
             place = until = 0
@@ -103,7 +102,6 @@ class Scan:
                 if announced and group is self._groups[0]:
                     rules.update(dict.fromkeys(self._announced_in(text, start, until)))
                 place = until
-        return hits
 
     @cached_property
     def _keyword_search(self) -> Callable[..., Any]:
@@ -132,25 +130,27 @@ def _grouped(rules: list[Rule], keywords: str) -> Iterator[_Group]:
             yield from _grouped([], keywords)
 
 
-_between: list[bytes] = []
+_marks: list[bytes] = []
 
 
-def _numbered(texts: Sequence[bytes]) -> bytes:
-    """The texts with their number in between, on a line of its own, so that ^ and $ hold at both ends."""
-    while len(_between) < len(texts):
-        _between.append(b"\n%b%d\n" % (SEPARATOR, len(_between) + 1))
-    pieces = [b""] * (2 * len(texts) - 1)
-    pieces[::2] = texts
-    pieces[1::2] = _between[: len(texts) - 1]
+def _numbered(lines: Sequence[bytes], numbers: Sequence[int]) -> bytes:
+    """The lines with their numbers before them, on a line of its own, so that ^ and $ hold at both ends."""
+    while numbers and len(_marks) <= numbers[-1]:
+        _marks.append(b"\n%b%d\xff\n" % (_SEPARATOR, len(_marks)))
+    pieces = [b""] * (2 * len(lines))
+    pieces[::2] = [_marks[number] for number in numbers]
+    pieces[1::2] = lines
+    pieces[:1] = [piece[1:] for piece in pieces[:1]]
     return b"".join(pieces)
 
 
 def _number(text: bytes, place: int) -> int:
-    """The number of the text that this place lies in."""
-    mark = text.rfind(SEPARATOR, 0, place + len(SEPARATOR))
-    return int(text[mark + len(SEPARATOR) : text.index(b"\n", mark)]) if mark >= 0 else 0
+    """The number of the line that this place lies in."""
+    mark = text.rfind(_SEPARATOR, 0, place + len(_SEPARATOR)) + len(_SEPARATOR)
+    return int(text[mark : text.index(b"\xff", mark)])
 
 
 def _end(text: bytes, start: int) -> int:
-    end = text.find(SEPARATOR, start)
+    """Where this line ends; always behind `start`."""
+    end = text.find(_SEPARATOR, start + 1)
     return len(text) if end < 0 else end

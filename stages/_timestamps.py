@@ -7,14 +7,22 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
+from operator import add, itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt _](\d\d:\d\d)(?::(\d\d)(?:[.,](\d++))?+)?+ ?+(Z|z|UTC|[+-]\d\d(?::?\d\d)?+)?+", re.ASCII
 )
+ZEROS = str.maketrans("123456789", "000000000")
+"""For `translate`: texts of the same layout become the same text."""
+_HEAD = itemgetter(slice(0, 19))
+_SECOND = 1_000_000_000
 _LATEST = 1 << 63
 """Times are signed 64 bit ns everywhere downstream: they end in 2262."""
+_read_ints = msgspec.json.Decoder(list[int]).decode
 _CACHED = 4096
 _LONGEST = 64
 """Characters of a time at most: what a hostile line sends is not kept in memory."""
@@ -53,7 +61,7 @@ class Clock:
             return list(map(self.read, values))
         widths = set(map(len, values))
         if len(widths) == 1:
-            return self._read_table("".join(values), values, widths.pop()) or list(map(self.read, values))
+            return self._read_alike(values, widths.pop()) or list(map(self.read, values))
         if len(widths) > 12:
             return list(map(self.read, values))
         found: list[int | None] = [None] * len(values)
@@ -63,36 +71,36 @@ class Clock:
                 found[place] = time
         return found
 
-    def _read_table(self, table: str, values: Sequence[str], width: int) -> list[int | None] | None:
-        """All of these texts of one width (`table`: joined), or None when they are not laid out alike."""
+    def _read_alike(self, values: Sequence[str], width: int) -> list[int | None] | None:
+        """All of these texts of one width, or None when not laid out alike: a quarter of the time of one by one."""
         zone = _zone_of(values[0])
         if zone is None:
             return None
         end = width - len(zone)
-        # Whole columns are looked at, each by one slice: that every row is digits, then its zone.
-        for column in range(end, width):
-            if table[column::width].strip(table[column]):
-                return None
         digits = end - 20
-        if digits > 9 or digits < -1 or digits == 0:
+        if digits > 9 or digits < -1 or digits == 0 or (digits > 0 and not values[0][20:end].isdigit()):
             return None
-        for column in range(20, end):
-            if not (part := table[column::width]).isdigit() or not part.isascii():
-                return None
-        if digits > 0 and table[19::width].strip(".,"):
+        # With each digit as 0 they are one text again and again. Zones may still differ: column by column.
+        table = "".join(values)
+        if table.translate(ZEROS) != values[0].translate(ZEROS) * len(values):
+            return None
+        if any(table[column::width].strip(table[column]) for column in range(end, width)):
             return None
         if zone not in self._heads:
             if len(self._heads) >= 64:
                 self._heads.clear()
             self._heads[zone] = _Heads(self, zone)
-        heads = self._heads[zone]
         try:
-            if digits < 0:
-                return [heads[value[:19]] for value in values]
-            scale = 10 ** (9 - digits)
-            return [heads[value[:19]] + int(value[20:end]) * scale for value in values]
+            seconds = list(map(self._heads[zone].__getitem__, map(_HEAD, values)))
         except ValueError:
             return None
+        if digits < 0:
+            return [second + _SECOND for second in seconds]
+        fractions = list(map(itemgetter(slice(20, end)), values))
+        # JSON's reader takes a third of the time of int(); the 1 before each keeps its zeros.
+        zeros = "0" * (9 - digits)
+        ns = _read_ints(f"[1{(zeros + ',1').join(fractions)}{zeros}]")
+        return list(map(add, seconds, ns))
 
     def _parse(self, text: str) -> int | None:
         if self._form != "auto" and (found := self._strptime(text)) is not None:
@@ -127,7 +135,7 @@ class Clock:
 
 
 class _Heads(dict[str, int]):
-    """Unix ns of the first 19 characters of a time in one zone; raises ValueError for what is no time."""
+    """Unix ns of the second before the first 19 characters of a time in one zone; raises ValueError for no time."""
 
     def __init__(self, clock: Clock, zone: str) -> None:
         self._clock = clock
@@ -139,8 +147,8 @@ class _Heads(dict[str, int]):
             raise ValueError(head)
         if len(self) >= _CACHED:
             self.clear()
-        self[head] = time
-        return time
+        self[head] = time - _SECOND
+        return time - _SECOND
 
 
 def epoch(text: str) -> int | None:
@@ -183,5 +191,5 @@ def _seconds(time: datetime, offset: timedelta) -> int:
 
 
 def _in_range(seconds: int, ns: int) -> int | None:
-    time = seconds * 1_000_000_000 + ns
+    time = seconds * _SECOND + ns
     return time if 0 <= time < _LATEST else None

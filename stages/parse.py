@@ -129,11 +129,12 @@ class Parse(Stage):
         if name == "json":
             return self._read_json(records)
         found = self._readers[name]([record.line for record in records])
-        rest = [record for record, fields in zip(records, found, strict=True) if fields is None]
-        if rest:
-            records = [record for record, fields in zip(records, found, strict=True) if fields is not None]
-        self._fill(records, [fields for fields in found if fields is not None], self._text_times)
-        return rest
+        if None not in found:
+            self._fill(records, found, self._text_times)  # type: ignore[arg-type]  # there is no None
+            return []
+        fitting = [(record, fields) for record, fields in zip(records, found, strict=True) if fields is not None]
+        self._fill([record for record, _ in fitting], [fields for _, fields in fitting], self._text_times)
+        return [record for record, fields in zip(records, found, strict=True) if fields is None]
 
     def _read_json(self, records: Sequence[Record]) -> list[Record]:
         lines = [record.line for record in records]
@@ -141,30 +142,40 @@ class Parse(Stage):
         # The decoder passes over what nobody wants without looking at its bytes. And an event of several lines, though
         # JSON, would break an archive of lines: it stays text, and its fields are written anew.
         plain = _is_utf8(joined) and b"\n" not in joined
-        decode = self._decode
-        good: list[Record] = []
-        found: list[Fields] = []
-        odd: list[Record] = []
-        for record, line in zip(records, lines, strict=True):
-            if plain or (_is_utf8(line) and b"\n" not in line):
-                try:
-                    found.append(decode(line))
-                except _BAD_JSON:
-                    odd.append(record)
-                else:
-                    record.format = "json"
-                    good.append(record)
-            else:
-                odd.append(record)
+        good, odd = records, list[Record]()
+        try:
+            found: list[Fields] = list(map(self._decode, lines)) if plain else []
+        except _BAD_JSON:
+            plain = False
+        if not plain:
+            good, found, odd = self._sorted_out(records)
+        for record in good:
+            record.format = "json"
         self._fill(good, found, self.timestamp)
-        if not odd:
-            return odd
-        loose = [json_object(record.line) for record in odd]
         for record in odd:
             record.format = "text"
+        loose = [json_object(record.line) for record in odd]
         pairs = [(record, fields) for record, fields in zip(odd, loose, strict=True) if fields is not None]
         self._fill([record for record, _ in pairs], [fields for _, fields in pairs], self.timestamp)
         return [record for record, fields in zip(odd, loose, strict=True) if fields is None]
+
+    def _sorted_out(self, records: Sequence[Record]) -> tuple[list[Record], list[Fields], list[Record]]:
+        """The records that are JSON by the book, their fields, and the others."""
+        good: list[Record] = []
+        found: list[Fields] = []
+        odd: list[Record] = []
+        for record in records:
+            line = record.line
+            try:
+                if b"\n" in line or not _is_utf8(line):
+                    odd.append(record)
+                    continue
+                found.append(self._decode(line))
+            except _BAD_JSON:
+                odd.append(record)
+            else:
+                good.append(record)
+        return good, found, odd
 
     def _fill(self, records: Sequence[Record], found: Sequence[Fields], names: Sequence[str]) -> None:
         """Give the records these fields, and the time that the named ones hold."""

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..pipeline.batch import Batch
 from ..pipeline.component import Stage
 from ..pipeline.options import Regex, Secret
 from ..pipeline.record import Record
-from ._secrets import KEY_NAME, PII, Engine, Found, Rule, RuleError, built_in_rules, load_rules, nearest, pii_rule
+from ._key_names import KEY_NAME
+from ._personal_data import PII, pii_rule
+from ._redacted_fields import Fields
+from ._redacted_json import redact_lines
+from ._redaction import Engine, Found
+from ._rule_files import built_in_rules, load_rules
+from ._rules import Rule, RuleError
 
 if TYPE_CHECKING:  # only the exporter needs it at run time
     from prometheus_client.core import Metric
-
-_REMEMBERED = 20_000
-_SHORT = 200
-_MOST = 1000
 
 KEYS = [
     "password",
@@ -88,7 +91,7 @@ class Redact(Stage):
             if group not in PII:
                 yield (
                     f"pii[{place}]",
-                    f"no group of personal data {group!r}{nearest(group, PII)} (there are {', '.join(PII)})",
+                    f"no group of personal data {group!r}{_nearest(group, PII)} (there are {', '.join(PII)})",
                 )
         if self.mode == "hash" and self.hash_key is None:
             yield "hash_key", "mode: hash needs a key: write hash_key: { env: NAME } or { file: PATH }"
@@ -111,18 +114,18 @@ class Redact(Stage):
                 yield f"rules[{place}]", str(error)
         for place, word in enumerate(self.disable):
             if complete and word not in known:
-                yield f"disable[{place}]", f"no rule {word!r}{nearest(word, known)}"
+                yield f"disable[{place}]", f"no rule {word!r}{_nearest(word, known)}"
 
     def process(self, batch: Batch) -> Batch:
         """Redact the batch. Raises ValueError on a record that cannot be redacted; the text never holds data."""
         records = batch.records
         raw = "text" in {record.format for record in records}
         lines = [record.line for record in records]
-        for place, rules in self._engine.search(lines, raw=raw).items() if lines else ():
-            self._redact(records[place], rules)
+        if hits := self._engine.search(lines, raw=raw):
+            self._redact(records, hits)
         if raw:
-            self._hide_parsed(records)
-        self._clean_added(records)
+            self._count(self._fields.hide_parsed(records))
+        self._count(self._fields.clean_added(records))
         return batch
 
     def clean(self, text: str) -> str:
@@ -160,107 +163,28 @@ class Redact(Stage):
         secret = self.hash_key.reveal().encode() if self.mode == "hash" and self.hash_key else None
         return Engine(rules, keys, secret)
 
+    @cached_property
+    def _fields(self) -> Fields:
+        return Fields(self._engine)
+
     def _count(self, found: Found) -> None:
         for rule, _secret in found:
             self._counts[rule] += 1
 
-    def _redact(self, record: Record, rules: list[Rule]) -> None:
-        found: Found = []
-        if record.format == "json":
-            line = self._engine.json_line(record.line, rules, found)
-        else:
-            line = self._engine.scrub(record.line, rules, found)
-        if line is record.line:
-            return
-        record.line = line
-        self._count(found)
-        if record.parsed is not None:
-            record.parsed = self._without(record.parsed, found)
-        if record.added is not None:
-            record.added = self._without(record.added, found)
-
-    def _without(self, fields: dict[str, Any], found: Found) -> dict[str, Any]:
-        """Fields of a record whose line held secrets: clean by the rules, and free of the very same secrets."""
-        new: dict[str, Any] = self._engine.value(fields, [])
-        known = {
-            text: self._engine.mark(rule, secret).decode()
-            for rule, secret in found
-            if len(text := secret.decode("utf-8", "replace")) > 5
-        }
-        if len(known) > _MOST:  # one by one would take quadratic time
-            raise ValueError(f"more than {_MOST} different secrets in one record with parsed fields")
-        return {name: _replaced(value, known) for name, value in new.items()}
-
-    def _hide_parsed(self, records: list[Record]) -> None:
-        """Fields of text lines whose name asks for hiding: the line shows such a value without its name."""
-        parsed = [record for record in records if record.parsed is not None and record.format == "text"]
-        names = {name for names in {tuple(record.parsed or ()) for record in parsed} for name in names}
-        secret = [name for name in sorted(names) if self._engine.hides(name)]
-        if not secret:
-            return
-        for record in parsed:
-            fields = record.parsed or {}
-            for name in secret:
-                old = fields.get(name)
-                found: Found = []
-                new = self._engine.value(old, found, name, True)
-                if new is not old:
-                    self._count(found)
-                    fields[name] = new
-                    if record.added and name in record.added:
-                        record.added[name] = new
-                    if isinstance(old, str):
-                        record.line = self._engine.hidden_in(record.line, old)
-                        record.parsed = fields = {key: _hidden(v, old, new) for key, v in fields.items()}
-
-    def _clean_added(self, records: list[Record]) -> None:
-        """What stages added need not stem from the line: each distinct value is looked at once."""
-        having = [record for record in records if record.added]
-        if not having:
-            return
-        clean = self._clean
-        names = {name for names in {tuple(record.added or ()) for record in having} for name in names}
-        plain = not any(self._engine.hides(name) or self._engine.candidates(name.encode()) for name in names)
-        values = [value for record in having for value in (record.added or {}).values()]
-        if plain and {value.__class__ for value in values} == {str}:
-            new = list(set(values) - clean)
-            if not new:
-                return
-            dirty = self._engine.search([f'"{value}"'.encode("utf-8", "surrogatepass") for value in new], raw=True)
-            if len(clean) > _REMEMBERED:
-                clean.clear()
-            clean.update(value for place, value in enumerate(new) if place not in dirty and len(value) <= _SHORT)
-            suspects = {new[place] for place in dirty}
-            if not suspects:
-                return
-            having = [record for record in having if not suspects.isdisjoint((record.added or {}).values())]
-        for record in having:
-            found: Found = []
-            added = self._engine.value(record.added, found)
-            if added is not record.added:
-                self._count(found)
-                if record.parsed is not None and record.added is not None:
-                    for name in record.added:
-                        record.parsed.pop(name, None)
-                    record.parsed.update(added)
-                record.added = added
-
-    @cached_property
-    def _clean(self) -> set[str]:
-        return set()
+    def _redact(self, records: Sequence[Record], hits: Mapping[int, Sequence[Rule]]) -> None:
+        texts = {place: rules for place, rules in hits.items() if records[place].format == "text"}
+        objects = {place: rules for place, rules in hits.items() if place not in texts}
+        new = self._engine.scrub({place: records[place].line for place in texts}, texts)
+        new |= redact_lines(self._engine, {place: records[place].line for place in objects}, objects)
+        changed = [(records[place], line, found) for place, (line, found) in new.items()]
+        # All of it before any record changes: after an error the chain tries each record anew.
+        parsed = self._fields.without([(record.parsed, found) for record, _, found in changed])
+        added = self._fields.without([(record.added, found) for record, _, found in changed])
+        for (record, line, found), parsed_fields, added_fields in zip(changed, parsed, added, strict=True):
+            record.line, record.parsed, record.added = line, parsed_fields, added_fields
+            self._count(found)
 
 
-def _replaced(value: Any, known: dict[str, str]) -> Any:
-    if isinstance(value, str):
-        for secret, mark in known.items():
-            value = value.replace(secret, mark)
-        return value
-    if isinstance(value, dict):
-        return {name: _replaced(item, known) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_replaced(item, known) for item in value]
-    return value
-
-
-def _hidden(value: Any, secret: str, mark: Any) -> Any:
-    return _replaced(value, {secret: str(mark)}) if len(secret) > 5 else value
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

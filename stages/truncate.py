@@ -6,13 +6,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from ..pipeline.batch import Batch
 from ..pipeline.component import Stage
 from ..pipeline.record import Record
+from ._raw_json import RawObject, items, members, plain
 
 if TYPE_CHECKING:  # only the exporter needs it at run time
     from prometheus_client.core import Metric
@@ -21,13 +22,7 @@ SMALLEST = 80
 """The marker itself takes up to 70 characters: a lower limit would leave nothing but markers."""
 
 _LINE = "line"
-_decode = msgspec.json.decode
 _encode = msgspec.json.encode
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_Object: TypeAlias = dict[str, msgspec.Raw]
-_INSIDE = (b"{", b"[")
-_DEEPEST = 64
 
 
 class Truncate(Stage):
@@ -156,7 +151,7 @@ class Truncate(Stage):
         excess = self._size(record.line) - self._limit
         if excess <= 0:
             return
-        fields = _read(record.line)
+        fields = members(record.line)
         lengths = sorted(self._lengths(bytes(raw) for raw in fields.values()), reverse=True)
         cap = _level(lengths, excess)
         while True:
@@ -176,8 +171,10 @@ class Truncate(Stage):
             if raw[:1] == b'"':
                 text = _text(raw)
                 yield len(text) if self.max_chars is not None else len(text.encode())
-            elif raw[:1] in _INSIDE:
-                yield from self._lengths(map(bytes, _items(raw, depth)), depth + 1)
+            elif raw[:1] == b"{":
+                yield from self._lengths(map(bytes, members(raw, depth).values()), depth + 1)
+            elif raw[:1] == b"[":
+                yield from self._lengths(map(bytes, items(raw, depth)), depth + 1)
 
     def _cut_raw(self, value: msgspec.Raw, cap: int, depth: int = 0) -> msgspec.Raw:
         """The value with its strings cut to `cap`; itself when none is longer."""
@@ -189,13 +186,13 @@ class Truncate(Stage):
             cut = self._cut(text, cap)
             return value if cut is text else msgspec.Raw(_encode(cut))
         if raw[:1] == b"{":
-            fields = _read(raw, depth)
+            fields = members(raw, depth)
             new = {name: self._cut_raw(item, cap, depth + 1) for name, item in fields.items()}
             return msgspec.Raw(_encode(new)) if any(new[name] is not fields[name] for name in new) else value
         if raw[:1] == b"[":
-            items = _items(raw, depth)
-            cuts = [self._cut_raw(item, cap, depth + 1) for item in items]
-            same = all(cut is item for cut, item in zip(cuts, items, strict=True))
+            olds = items(raw, depth)
+            cuts = [self._cut_raw(item, cap, depth + 1) for item in olds]
+            same = all(cut is item for cut, item in zip(cuts, olds, strict=True))
             return value if same else msgspec.Raw(_encode(cuts))
         return value
 
@@ -203,7 +200,7 @@ class Truncate(Stage):
         return len(line) if self.max_bytes is not None else len(line.decode("utf-8", "replace"))
 
     def _cut_fields(self, record: Record) -> None:
-        fields = _read(record.line)
+        fields = members(record.line)
         changed: set[str] = set()
         for path, names in self._paths:
             new = self._cut_at(fields, names, 0)
@@ -215,7 +212,7 @@ class Truncate(Stage):
             record.line = _encode(fields)
             self._keep_step(record, changed)
 
-    def _cut_at(self, fields: _Object, names: list[str], depth: int) -> _Object:
+    def _cut_at(self, fields: RawObject, names: list[str], depth: int) -> RawObject:
         """The object with the value at the end of the path cut; itself when that is short enough."""
         value = fields.get(names[depth])
         if value is None or len(bytes(value)) <= self._limit:
@@ -223,7 +220,7 @@ class Truncate(Stage):
         if depth == len(names) - 1:
             new = self._cut_raw(value, self._limit)
         elif bytes(value)[:1] == b"{":
-            inner = _read(bytes(value), depth)
+            inner = members(bytes(value), depth)
             cut = self._cut_at(inner, names, depth + 1)
             new = value if cut is inner else msgspec.Raw(_encode(cut))
         else:
@@ -233,10 +230,10 @@ class Truncate(Stage):
     def _keep_step(self, record: Record, names: set[str]) -> None:
         """What was decoded of the line before says the same as the line now."""
         if record.parsed is not None:
-            fields = _read(record.line)
+            fields = members(record.line)
             for name in names & record.parsed.keys():
                 if not (record.added and name in record.added):
-                    record.parsed[name] = _plain(fields[name])
+                    record.parsed[name] = plain(fields[name])
 
     def _cut_dict(self, fields: dict[str, Any], record: Record) -> None:
         """Cut decoded fields; a text line that shows the same value is cut with it."""
@@ -264,8 +261,8 @@ class Truncate(Stage):
             new = {name: self._cut_value(item) for name, item in value.items()}
             return new if any(new[name] is not item for name, item in value.items()) else value
         if isinstance(value, list):
-            items = [self._cut_value(item) for item in value]
-            return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
+            cuts = [self._cut_value(item) for item in value]
+            return cuts if any(new is not old for new, old in zip(cuts, value, strict=True)) else value
         return value
 
 
@@ -299,32 +296,5 @@ def _tail(data: bytes, size: int) -> bytes:
     return data[start:]
 
 
-def _read(raw: bytes, depth: int = 0) -> _Object:
-    _not_too_deep(depth)
-    try:
-        return _object(raw)
-    except UnicodeDecodeError:
-        return _object(raw.decode("utf-8", "replace").encode())
-    except msgspec.DecodeError:
-        raise ValueError("a record that should be one JSON object cannot be decoded") from None
-
-
-def _items(raw: bytes, depth: int) -> list[msgspec.Raw]:
-    _not_too_deep(depth)
-    return list(_read(raw, depth).values()) if raw[:1] == b"{" else _list(raw)
-
-
-def _not_too_deep(depth: int) -> None:
-    if depth > _DEEPEST:
-        raise ValueError(f"JSON nested deeper than {_DEEPEST} levels")
-
-
-def _plain(raw: msgspec.Raw) -> Any:
-    try:
-        return _decode(raw)
-    except UnicodeDecodeError:
-        return _decode(bytes(raw).decode("utf-8", "replace"))
-
-
 def _text(raw: bytes) -> str:
-    return str(_plain(msgspec.Raw(raw)))
+    return str(plain(raw))

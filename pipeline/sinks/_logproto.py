@@ -105,8 +105,9 @@ class Entries:
                 pairs,
             )
 
-    def pair(self, name: str, data: bytes) -> bytes:
-        """One piece of structured metadata: a name and its value, UTF-8."""
+    def pair(self, name: str, value: str) -> bytes:
+        """One piece of structured metadata."""
+        data = value.encode("utf-8", "replace")
         head = self._pairs.get((name, len(data)))
         if head is None:
             start = field(1, name.encode()) + b"\x12" + varint(len(data))

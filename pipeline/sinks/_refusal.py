@@ -167,7 +167,7 @@ def _judge_distributor(text: str, sent: Sequence[Sent]) -> Verdict:
                 del places[count:]
             if len(places) != count:
                 return UNKNOWN
-        refused.update(dict.fromkeys(places, Reason(_brief(said["text"]), limit.hint)))
+        refused.update(dict.fromkeys(places, Reason(brief(said["text"]), limit.hint)))
     return Verdict(refused) if refused else UNKNOWN
 
 
@@ -227,7 +227,7 @@ def _judge_ingester(text: str, total: re.Match[str], sent: Sequence[Sent]) -> Ve
             weather = weather or found["reason"]
     if own is None or not reason:
         return Verdict({}, "unknown", weather)
-    why = Reason(_brief(re.sub(r"entry timestamp is: \S+, ", "", reason)), _BEHIND_HINT, behind=True)
+    why = Reason(brief(re.sub(r"entry timestamp is: \S+, ", "", reason)), _BEHIND_HINT, behind=True)
     limit = min(oldest) * NANOS if oldest else 0
     certain = {place for place in own if sent[place].time_ns in named or sent[place].time_ns < limit}
     ignored, every = int(total["ignored"]), int(total["all"])
@@ -290,9 +290,13 @@ class _Streams:
 
 @lru_cache(maxsize=1024)
 def _second(time: str) -> int:
-    """Unix seconds of a time as Go writes it."""
-    return int(datetime.fromisoformat(time).timestamp())
+    """Unix seconds of a time as Go writes it; one that no entry has for what is no time."""
+    try:
+        return int(datetime.fromisoformat(time).timestamp())
+    except ValueError:
+        return -1
 
 
-def _brief(text: str) -> str:
+def brief(text: str) -> str:
+    """So much of Loki's words as a dead letter has use for."""
     return text if len(text) <= 500 else f"{text[:500]}…"

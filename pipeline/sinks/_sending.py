@@ -7,14 +7,19 @@ pushed alone, and only small pieces of known streams with recent entries share a
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
 from itertools import chain
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
+
+import cramjam
 
 from ..batch import Batch
 from ..record import Record
-from ._refusal import Reason
+from ._answer import Answer
+from ._refusal import Reason, brief, judge
 from ._streams import Entry, Parts, Streams, regroup
 
 NANOS = 1_000_000_000
@@ -24,22 +29,37 @@ MARGIN = 600
 """Seconds by which others may be ahead: Loki itself takes entries from 10 minutes ahead (creation_grace_period)."""
 REMEMBERED = 600.0
 """Seconds for which Loki keeps a stream in mind at the least, so that pushing to it again makes no new one."""
-MANY = 50_000
+MANY = 20_000
+"""Streams to remember."""
+THROTTLED_BYTES = 64 << 10
+PATIENCE = 3
+"""A push over this that Loki has throttled more often goes in halves: one over the burst would never get through."""
+TOO_LARGE = "raise Loki's server.grpc_server_max_recv_msg_size, or lower `batch_bytes`"
+SEE = "see Loki's limits_config"
 
 Lane: TypeAlias = "deque[Push]"
 """Pushes that go one after the other; lanes have no stream in common."""
 
 
+def compress(request: bytes) -> bytes:
+    """Snappy, in its block format."""
+    return bytes(cramjam.snappy.compress_raw(request))
+
+
 class Push:
     """What one request holds."""
 
-    __slots__ = ("_entries", "body", "stored", "streams")
+    __slots__ = ("_entries", "body", "size", "stored", "streams", "throttled")
 
     def __init__(
         self, streams: Mapping[bytes, Parts], entries: Callable[[], list[Entry]], *, stored: bool = False
     ) -> None:
-        self.body = b"".join(chain.from_iterable(streams.values()))
+        request = b"".join(chain.from_iterable(streams.values()))
+        self.body = compress(request)
+        self.size = len(request)
         self.streams = frozenset(streams)
+        self.throttled = 0
+        """How often it was answered 429."""
         self.stored = stored
         """An answer said that Loki has each of them that is not over a limit of its own."""
         self._entries = entries
@@ -49,12 +69,24 @@ class Push:
         return [entry for entry in self._entries() if entry.stream in self.streams]
 
 
+class Outcome(NamedTuple):
+    """What a refused push comes to."""
+
+    pushes: list[Push]
+    """Still to be sent in its place."""
+    rejected: list[tuple[Record, Reason]]
+    weather: str = ""
+    """Why not at once."""
+
+
 class Sending:
     """The batches of a send and what is still to be done about them. Stays the same over attempts that fail."""
 
     def __init__(self, batches: Sequence[Batch], lanes: Sequence[Lane]) -> None:
         self.lanes = lanes
         self.rejected: list[tuple[Record, Reason]] = []
+        self.failing = False
+        """A push of this attempt failed: no other is begun."""
         self._batches = list(batches)
 
     def is_of(self, batches: Sequence[Batch]) -> bool:
@@ -69,9 +101,11 @@ class Plan:
         self._streams = streams
         self._window = window
         self._known: dict[bytes, float] = {}
+        self.clock: Callable[[], float] = time.time
+        """Unix time in seconds. What a push holds hangs on it, never what an entry is."""
 
-    def lanes(self, batches: Sequence[Batch], now: float) -> list[Lane]:
-        """The pushes for these batches at this Unix time."""
+    def lanes(self, batches: Sequence[Batch]) -> list[Lane]:
+        """The pushes for these batches."""
         ends = [r.time_ns or 0 for batch in batches if batch.records for r in (batch.records[0], batch.records[-1])]
         if not ends:
             return []
@@ -81,12 +115,14 @@ class Plan:
         oldest, newest = self._streams.span()
         if newest + 1 - oldest > self._window:
             return self._apart(batches)
+        now = self.clock()
         old = oldest < now - self._window + MARGIN
 
         def entries() -> list[Entry]:
             return sorted(self._streams.entries(batches), key=lambda entry: entry.time_ns)
 
-        alone, together = [], {}
+        alone: list[dict[bytes, Parts]] = []
+        together: dict[bytes, Parts] = {}
         for labels, parts in streams.items():
             if old or len(parts[2]) > SMALL or now - self._known.get(labels, 0.0) > REMEMBERED:
                 alone.append({labels: parts})
@@ -97,27 +133,58 @@ class Plan:
         alone[0] = together | alone[0]  # Loki tells about the last one
         return [deque([Push(own, entries)]) for own in alone]
 
-    def push(self, entries: Sequence[Entry], *, stored: bool = False) -> Push:
-        """One push for just these entries."""
-        return Push(self._streams.encode(regroup(entries)), lambda: list(entries), stored=stored)
-
-    def halves(self, entries: Sequence[Entry], *, stored: bool = False) -> list[Push]:
-        """Two pushes for more than one entry: of different streams, while there are several."""
-        entries = sorted(entries, key=lambda entry: (entry.stream, entry.time_ns))
-        middle = len(entries) // 2
-        if entries[0].stream != entries[-1].stream:
-            names = [entry.stream for entry in entries]
-            middle = min(
-                (place for place in range(1, len(names)) if names[place] != names[place - 1]),
-                key=lambda place: abs(place - middle),
-            )
-        return [self.push(half, stored=stored) for half in (entries[:middle], entries[middle:])]
-
-    def taken(self, push: Push, now: float) -> None:
+    def taken(self, push: Push) -> None:
         """Note the streams that Loki has now."""
         if len(self._known) > MANY:
             self._known.clear()
-        self._known.update(dict.fromkeys(push.streams, now))
+        self._known.update(dict.fromkeys(push.streams, self.clock()))
+
+    def after(self, push: Push, answer: Answer) -> Outcome | None:
+        """What is to be done after an answer that is not 204; None: all of it again."""
+        # An ingester that gets more than its gRPC limit says so in a 500.
+        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or "message larger than max" in answer.text:
+            return self._smaller(push, Reason(brief(answer.text), TOO_LARGE))
+        if answer.status == HTTPStatus.BAD_REQUEST:
+            return self._refused(push, answer.text)
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            push.throttled += 1
+            if push.throttled > PATIENCE and push.size > THROTTLED_BYTES and len(push.entries()) > 1:
+                return self._smaller(push, Reason(answer.text, SEE))._replace(weather=answer.text)
+        return None
+
+    def _refused(self, push: Push, text: str) -> Outcome:
+        """Something in this push can never be taken."""
+        entries = push.entries()
+        verdict = judge(text, self._streams.sent(entries))
+        rest = [entry for place, entry in enumerate(entries) if place not in verdict.refused]
+        rejected = [
+            (entries[place].record, why)
+            for place, why in verdict.refused.items()
+            if not (why.behind and push.stored)  # Loki has it: only this repeat of it is too far behind
+        ]
+        if verdict.rest == "taken":
+            return Outcome([], rejected)
+        if verdict.refused or verdict.weather:
+            again = self._by_stream(rest, stored=push.stored or verdict.rest == "hidden")
+            return Outcome(again, rejected, verdict.weather)
+        return self._smaller(push, Reason(brief(text), SEE))
+
+    def _smaller(self, push: Push, why: Reason) -> Outcome:
+        """The parts of a push that is refused as a whole; a single entry is rejected for this reason."""
+        entries = push.entries()
+        if len(entries) == 1:
+            return Outcome([], [(entries[0].record, why)])
+        if len(push.streams) > 1:
+            return Outcome(self._by_stream(entries, stored=push.stored), [])
+        middle = len(entries) // 2
+        halves = [self._push(half, stored=push.stored) for half in (entries[:middle], entries[middle:])]
+        return Outcome(halves, [])
+
+    def _push(self, entries: Sequence[Entry], *, stored: bool = False) -> Push:
+        return Push(self._streams.encode(regroup(entries)), lambda: list(entries), stored=stored)
+
+    def _by_stream(self, entries: Sequence[Entry], *, stored: bool) -> list[Push]:
+        return [self._push(own, stored=stored) for own in _streams(entries).values()]
 
     def _apart(self, batches: Sequence[Batch]) -> list[Lane]:
         """Each stream by itself, oldest first, cut where it becomes longer than the window.
@@ -125,17 +192,24 @@ class Plan:
         So no entry makes another one of its push too old, neither at once nor when the push has to be repeated; and
         the next piece is only sent when this one has been taken.
         """
-        lanes: dict[bytes, Lane] = {}
-        streams: dict[bytes, list[Entry]] = {}
-        for entry in self._streams.entries(batches):
-            streams.setdefault(entry.stream, []).append(entry)
-        for stream, entries in streams.items():
-            entries.sort(key=lambda entry: entry.time_ns)
+        lanes: list[Lane] = []
+        for entries in _streams(self._streams.entries(batches)).values():
+            lane: Lane = deque()
             start = 0
-            lanes[stream] = deque()
             for place, entry in enumerate(entries):
                 if entry.time_ns - entries[start].time_ns > self._window * NANOS:
-                    lanes[stream].append(self.push(entries[start:place]))
+                    lane.append(self._push(entries[start:place]))
                     start = place
-            lanes[stream].append(self.push(entries[start:]))
-        return list(lanes.values())
+            lane.append(self._push(entries[start:]))
+            lanes.append(lane)
+        return lanes
+
+
+def _streams(entries: Iterable[Entry]) -> dict[bytes, list[Entry]]:
+    """The entries of each stream, oldest first."""
+    streams: dict[bytes, list[Entry]] = {}
+    for entry in entries:
+        streams.setdefault(entry.stream, []).append(entry)
+    for own in streams.values():
+        own.sort(key=lambda entry: entry.time_ns)
+    return streams

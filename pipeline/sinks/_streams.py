@@ -77,7 +77,10 @@ class Streams:
         seen: list[Sent] = []
         for part, group in _runs(entries):
             columns = [
-                [0 if value is None or value == "" else len(name) + len(_bytes(value)) for value in part.values(field)]
+                [
+                    0 if value is None or value == "" else len(name) + len(_text(value).encode("utf-8", "replace"))
+                    for value in part.values(field)
+                ]
                 for name, field in self._metadata_fields
             ]
             sizes: Iterable[tuple[int, ...]] = zip(*columns, strict=True) if columns else repeat((), len(group))
@@ -122,7 +125,7 @@ class Streams:
             return list(repeat(b"", len(batch.records)))
         pair = self._entries.pair
         columns = [
-            [b"" if value is None or value == "" else pair(name, _bytes(value)) for value in batch.values(field)]
+            [b"" if value is None or value == "" else pair(name, _text(value)) for value in batch.values(field)]
             for name, field in self._metadata_fields
         ]
         return columns[0] if len(columns) == 1 else [b"".join(pairs) for pairs in zip(*columns, strict=True)]
@@ -140,10 +143,6 @@ def _runs(entries: Iterable[Entry]) -> list[tuple[Batch, list[Entry]]]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _bytes(value: object) -> bytes:
-    return _text(value).encode("utf-8", "replace")
 
 
 def _keys(values: list[Any]) -> list[str | None]:

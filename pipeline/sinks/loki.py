@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import re
 import ssl
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from http import HTTPStatus
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from io import BytesIO
+from itertools import chain
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import cramjam
 import msgspec
 
 from ..batch import Batch
-from ..component import ProbeError, Rejected, RetryAfter, Sink
-from ..labels import sanitize
+from ..component import ProbeError, Rejected, Sink
+from ..log import log
 from ..options import Duration, Secret, Template
-from ..record import Record
-from ._logproto import Entries, stream
+from ._answer import Answer
+from ._lookup import HEADERS, Wanted, queries, stored
+from ._sending import Lane, Outcome, Plan, Push, Sending, compress
+from ._streams import Streams, regroup
 
 if TYPE_CHECKING:
     import aiohttp
@@ -31,8 +33,10 @@ UNBOUNDED = frozenset(
     ("session_key", "thread_ts", "trace_id", "span_id", "user_id", "request_id", "message", "timestamp")
 )
 """Fields with a value of their own in nearly every record: each would make a stream of its own."""
-
-_TEXT = frozenset({str, type(None)})
+CONNECTIONS = 4
+"""Pushes of different streams go side by side."""
+LOOKUPS = 3
+"""After so many failed attempts to ask Loki what it has, a repeat is pushed unasked."""
 
 
 class BasicAuth(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,10 +69,6 @@ class Tls(msgspec.Struct, forbid_unknown_fields=True):
         return context
 
 
-class _Refused(Exception):
-    """400 or 413: something in this push can never be taken."""
-
-
 class Loki(Sink):
     """Pushes records to Loki as protobuf, grouped into streams by their labels.
 
@@ -95,12 +95,20 @@ class Loki(Sink):
     """For https: `{ ca: FILE, cert: FILE, key: FILE }`."""
     timeout: Duration = Duration(30.0)
     """A push without an answer for this long is tried again."""
+    window: Duration = Duration(3600.0)
+    """How far behind the newest entry of its stream Loki takes one: half of Loki's `ingester.max_chunk_age`."""
+    reconcile: bool = False
+    """Ask Loki which of the records that were on their way at a crash it has, and push only the others: then metric
+    queries such as `count_over_time` do not count these twice, not even at first. Loki's default settings do not show
+    lines older than 2h41m before they are flushed: such are pushed again, and Loki itself drops the repeat."""
 
     # Loki journals pushes to one stream that come at once in any order, and at a restart leaves out those that stand in
     # a wrong one: with three at a time, every second restart soon after lost a push that it had taken.
     concurrency: ClassVar[int] = 1
 
     _session: aiohttp.ClientSession | None = None
+    _sending: Sending | None = None
+    _lookups: int = 0
 
     def check(self) -> Iterable[tuple[str, str]]:
         """What Loki would refuse, or suffer from."""
@@ -119,6 +127,8 @@ class Loki(Sink):
                 yield f"labels.{name}", f"{{{field}}} would make a stream of nearly every record: use `metadata`"
         if self.basic_auth and self.bearer:
             yield "bearer", "use either basic_auth or bearer"
+        if self.reconcile and not queries(self._push_url):
+            yield "reconcile", "to ask Loki, `url` must have no path, or one that ends in /api/v1/push"
 
     def reads(self) -> Iterable[str]:
         """Label and metadata fields, and those of `match`."""
@@ -144,7 +154,7 @@ class Loki(Sink):
             raise ProbeError(f"cannot use these files: {error.strerror or error}", "tls") from None
         self._session = aiohttp.ClientSession(
             headers=headers,
-            connector=aiohttp.TCPConnector(limit=self.concurrency + 1, ssl=context),
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context),
             timeout=aiohttp.ClientTimeout(total=self.timeout),
         )
 
@@ -159,7 +169,7 @@ class Loki(Sink):
 
         assert self._session
         try:
-            async with self._session.post(self._push_url, data=_compress(b""), allow_redirects=False) as response:
+            async with self._session.post(self._push_url, data=compress(b""), allow_redirects=False) as response:
                 status, text = response.status, (await response.text(errors="replace"))[:200].strip()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ProbeError(f"cannot reach Loki: {_say(error)}", "url") from None
@@ -170,101 +180,97 @@ class Loki(Sink):
             raise ProbeError(f"{self._push_url} answers {status}: there is no Loki at this path", "url")
 
     async def send(self, batches: Sequence[Batch]) -> None:
-        """Push once; a push that Loki refuses is split until the entries it can never take are found."""
-        rejected: list[tuple[Record, str]] = []
-        try:
-            await self._push(_compress(self._encode(batches)))
-        except _Refused as refused:
-            await self._find_refused(batches, str(refused), rejected)
-        if rejected:
-            raise Rejected(rejected, "see Loki's limits_config: age, line size, label and stream limits")
+        """Push; exactly the records that Loki can never take are rejected. After an error, what is left is pushed."""
+        sending = self._sending
+        if sending is None or not sending.is_of(batches):
+            unknown = await self._reconciled(batches) if self.reconcile else batches
+            sending = self._sending = Sending(batches, self._plan.lanes(unknown))
+        sending.failing = False
+        drained = (self._drain(lane, sending) for lane in sending.lanes)
+        errors = [error for error in await asyncio.gather(*drained, return_exceptions=True) if error is not None]
+        if errors:
+            raise max(errors, key=lambda error: getattr(error, "seconds", -1.0))
+        self._sending = None
+        if sending.rejected:
+            hints = dict.fromkeys(why.hint for _, why in sending.rejected)
+            raise Rejected([(record, why.text) for record, why in sending.rejected], "; ".join(hints))
 
-    async def _find_refused(self, batches: Sequence[Batch], reason: str, rejected: list[tuple[Record, str]]) -> None:
-        """Push the halves again: what was stored already is equal, and Loki drops it."""
-        entries = [(batch, record) for batch in batches for record in batch.records]
-        if len(entries) == 1:
-            rejected.append((entries[0][1], reason))
-            return
-        middle = len(entries) // 2
-        for half in (entries[:middle], entries[middle:]):
-            parts = _regroup(half)
-            try:
-                await self._push(_compress(self._encode(parts)))
-            except _Refused as refused:
-                await self._find_refused(parts, str(refused), rejected)
+    async def _drain(self, lane: Lane, sending: Sending) -> None:
+        """The pushes of one lane, one after the other. Raises RetryAfter, OSError, or what the connection raises."""
+        while lane:
+            async with self._slots:
+                if sending.failing:
+                    return
+                try:
+                    outcome, answer = await self._push(lane[0])
+                except BaseException:
+                    sending.failing = True
+                    raise
+            lane.popleft()
+            lane.extendleft(reversed(outcome.pushes))
+            sending.rejected += outcome.rejected
+            if outcome.weather:
+                sending.failing = True
+                raise answer.error()
 
-    async def _push(self, body: bytes) -> None:
-        """One request. Raises _Refused, RetryAfter, or what the connection raises."""
+    async def _push(self, push: Push) -> tuple[Outcome, Answer]:
+        """One request. Raises RetryAfter, OSError, or what the connection raises, when nothing came of it."""
         assert self._session
+        # aiohttp warns of larger ones in one piece; a file costs more.
+        body = push.body if len(push.body) <= 1 << 20 else BytesIO(push.body)
         async with self._session.post(self._push_url, data=body, allow_redirects=False) as response:
             # Nothing else is a delivery: 260 is Loki's answer to a blocked tenant, 200 that of a login page.
             if response.status == HTTPStatus.NO_CONTENT:
-                return
-            text = (await response.text(errors="replace"))[:500].strip()
-            if response.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
-                raise _Refused(text or f"Loki answers {response.status}")
-            message = f"Loki answers {response.status}: {text}"
-            after = response.headers.get("Retry-After", "")
-            if after.isdigit():
-                raise RetryAfter(message, float(after))
-            raise OSError(message)
+                self._plan.taken(push)
+                return Outcome([], []), Answer(response.status)
+            answer = Answer.of(response.status, await response.text(errors="replace"), response.headers)
+        outcome = self._plan.after(push, answer)
+        if outcome is None:
+            raise answer.error()
+        return outcome, answer
 
-    def _encode(self, batches: Sequence[Batch]) -> bytes:
-        """The push request, one stream for each set of label values."""
-        streams: dict[bytes, list[bytes]] = {}
-        for batch in batches:
-            records = batch.records
-            pieces = self._pieces(batch, streams)
-            if self.line == "raw" and not self.metadata:
-                self._entries.write(pieces, records)
-                continue
-            lines = [r.line for r in records] if self.line == "raw" else [r.to_json() for r in records]
-            self._entries.write_with(pieces, records, lines, self._metadata(batch))
-        return b"".join(chain.from_iterable(stream(labels, entries) for labels, entries in streams.items()))
+    async def _ask(self, parameters: Mapping[str, str]) -> bytes:
+        """One range query. Raises OSError, or what the connection raises."""
+        assert self._session
+        async with self._session.get(
+            queries(self._push_url), params=parameters, headers=HEADERS, allow_redirects=False
+        ) as response:
+            body = await response.read()
+            if response.status != HTTPStatus.OK:
+                raise Answer.of(response.status, body.decode("utf-8", "replace"), response.headers).error()
+            return body
 
-    def _pieces(self, batch: Batch, streams: dict[bytes, list[bytes]]) -> Iterable[list[bytes]]:
-        """For each record the list of pieces of its stream."""
-        fields = self._label_fields
-        if not fields:
-            return repeat(streams.setdefault(self._labels({}), []), len(batch.records))
-        columns = [_keys(batch.values(field)) for field in fields]
-        keys: list[Any] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-        known: dict[Any, list[bytes]] = {}
-        pieces = []
-        for key in keys:
-            out = known.get(key)
-            if out is None:
-                values = dict(zip(fields, key if len(fields) > 1 else (key,), strict=True))
-                out = known[key] = streams.setdefault(self._labels(values), [])
-            pieces.append(out)
-        return pieces
-
-    def _labels(self, values: Mapping[str, object]) -> bytes:
-        """The labels as Loki writes them, sorted by name."""
-        pairs = []
-        for name, template in sorted(self.labels.items()):
-            value = template.render(lambda field: sanitize(values[field]) if values[field] is not None else "")
-            if value:
-                pairs.append(f"{name}={json.dumps(value, ensure_ascii=False)}")
-        return ("{" + ", ".join(pairs or ['source="unknown"']) + "}").encode()
-
-    def _metadata(self, batch: Batch) -> Sequence[bytes]:
-        if not self.metadata:
-            return list(repeat(b"", len(batch.records)))
-        pair = self._entries.pair
-        columns = [
-            [b"" if value is None or value == "" else pair(name, _text(value)) for value in batch.values(field)]
-            for name, field in zip(map(_metadata_name, self.metadata), self.metadata, strict=True)
-        ]
-        return columns[0] if len(columns) == 1 else [b"".join(pairs) for pairs in zip(*columns, strict=True)]
+    async def _reconciled(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """The batches without what Loki has of those that are repeated."""
+        repeated = [batch for batch in batches if batch.repeated]
+        if not repeated:
+            return batches
+        entries = self._streams.entries(repeated)
+        lines = chain.from_iterable(map(self._streams.lines, repeated))
+        wanted = [Wanted(entry.stream, entry.time_ns, line) for entry, line in zip(entries, lines, strict=True)]
+        try:
+            there = await stored(wanted, self._ask)
+        except Exception as error:  # whatever it is: a push is right without asking, too
+            self._lookups += 1
+            if self._lookups < LOOKUPS:
+                raise
+            log.warning("cannot ask Loki what it has, pushing all of it", sink=self.name, error=_say(error))
+            there = set()
+        self._lookups = 0
+        fresh = [entry for place, entry in enumerate(entries) if place not in there]
+        return [*regroup(fresh), *(batch for batch in batches if not batch.repeated)]
 
     @cached_property
-    def _label_fields(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(chain.from_iterable(template.fields for template in self.labels.values())))
+    def _slots(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(CONNECTIONS)
 
     @cached_property
-    def _entries(self) -> Entries:
-        return Entries()
+    def _streams(self) -> Streams:
+        return Streams(self.labels, self.metadata, self.line)
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return Plan(self._streams, self.window)
 
     @cached_property
     def _push_url(self) -> str:
@@ -272,33 +278,5 @@ class Loki(Sink):
         return self.url if path.strip("/") else self.url.rstrip("/") + "/loki/api/v1/push"
 
 
-def _compress(body: bytes) -> bytes:
-    return bytes(cramjam.snappy.compress_raw(body))
-
-
 def _say(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _keys(values: list[Any]) -> list[str | None]:
-    """The values as text, so that a list can be a key, and 1, 1.0 and true are three of them."""
-    if _TEXT.issuperset(map(type, values)):
-        return values
-    return [None if value is None else _text(value) for value in values]
-
-
-def _metadata_name(field: str) -> str:
-    """Loki takes letters, digits and `_` only."""
-    return re.sub(r"[^a-zA-Z0-9_]", "_", field)
-
-
-def _regroup(entries: Sequence[tuple[Batch, Record]]) -> list[Batch]:
-    """Batches that hold just these records."""
-    parts: dict[int, tuple[Batch, list[Record]]] = {}
-    for batch, record in entries:
-        parts.setdefault(id(batch), (batch, []))[1].append(record)
-    return [batch.with_records(records) for batch, records in parts.values()]

@@ -21,6 +21,8 @@ _OPEN: dict[bytes, Callable[[BinaryIO], object]] = {
 }
 """How to read a file that starts with these bytes. All three go on where one member or frame follows another."""
 _SKIP_BYTES = 1 << 20
+TAIL_BYTES = 64
+"""So many last bytes tell, together with the length, one content from another that begins alike."""
 
 
 class Content(Protocol):
@@ -33,6 +35,10 @@ class Content(Protocol):
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to `size` plain bytes from `offset` on; fewer only at the end of what is there."""
+        ...
+
+    def end(self) -> tuple[int, bytes]:
+        """How many plain bytes there are, and the last ones of them (TAIL_BYTES)."""
         ...
 
     def status(self) -> os.stat_result:
@@ -56,6 +62,11 @@ class Plain:
     def read(self, offset: int, size: int) -> bytes:
         """See Content."""
         return os.pread(self._fd, size, offset)
+
+    def end(self) -> tuple[int, bytes]:
+        """See Content."""
+        size = os.fstat(self._fd).st_size
+        return size, os.pread(self._fd, TAIL_BYTES, max(0, size - TAIL_BYTES))
 
     def status(self) -> os.stat_result:
         """See Content."""
@@ -98,6 +109,13 @@ class Packed:
             parts.append(data)
             size -= len(data)
         return b"".join(parts)
+
+    def end(self) -> tuple[int, bytes]:
+        """See Content; unpacks all of it."""
+        tail = self.read(0, TAIL_BYTES)
+        while data := self._next(_SKIP_BYTES):
+            tail = (tail + data[-TAIL_BYTES:])[-TAIL_BYTES:]
+        return self._at, tail
 
     def _next(self, size: int) -> bytes:
         """Some plain bytes; none at the end, and where a block is torn or not yet written."""

@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from ..batch import Chunk, Position
 from ..component import Lag
 from ..framing import Framed, Framer
-from ._content import Content, Plain, open_content
+from ._content import TAIL_BYTES, Content, Plain, open_content
 
 HEAD_BYTES = 1024
-"""A file is known by a hash of its first plain bytes, as many as there are up to this …"""
-TAIL_BYTES = 64
-"""… and by the bytes in front of the position: together they tell a copy or a compressed file from another one."""
+"""A file is known by a hash of its first plain bytes, as many as there are up to this, and of the last ones in front of
+the position: together they tell a copy or a compressed file from another one."""
 
 MOST_EVENTS = 16_384
 """Very short lines are read in smaller pieces: a record takes some 200 bytes beside its line."""
@@ -32,30 +31,47 @@ class Followed:
     """A file read from a position on. Raises OSError where the file system does."""
 
     def __init__(
-        self, key: str, path: str, framing: Framer, position: Position | None, ends: Sequence[int] = ()
+        self,
+        key: str,
+        path: str,
+        content: Content,
+        framing: Framer,
+        position: Position | None,
+        ends: Sequence[int] = (),
     ) -> None:
         self.key = key
         self.path = path
         """Where the file is now."""
         start = position or {}
         self.first_path = str(start.get("first_path", path))
+        self.newer_than = int(start.get("newer_than", -1))
+        """Older generations that nobody asked for were last written to at this time (in ns) or before."""
         self.rest = b""
         """Read, but not yet a whole event."""
         self._framing = framing
         self._skip = int(start.get("skip", 0))
-        self._content: Content | None = open_content(path)
-        status = self._content.status()
+        self._content: Content | None = content
+        status = content.status()
         self.identity: Identity = (status.st_dev, status.st_ino)
-        self._begin = self._content.begin() if position is None and isinstance(self._content, Plain) else 0
+        self._begin = content.begin() if position is None and isinstance(content, Plain) else 0
         self.offset = int(start.get("offset", self._begin))
-        # What is compressed does not change, so all of its head may be known before it is read.
-        self.head = self._content.read(0, min(HEAD_BYTES, self.offset) if self._content.rewinds else HEAD_BYTES)
-        self._tail = self._content.read(max(0, self.offset - TAIL_BYTES), min(TAIL_BYTES, self.offset))
+        # Before anything is read, for a restart that has to find the file; of one with data behind a hole it tells less.
+        self.head = content.read(0, min(HEAD_BYTES, self.offset) if self.offset and content.rewinds else HEAD_BYTES)
+        self._vague = position is None and len(self.head) < TAIL_BYTES
+        self._tail = b""
+        """The last bytes that were read …"""
+        unchanged = position is not None and is_untouched(status, position)
+        if not unchanged or content.rewinds:  # else each start would unpack all that was ever compressed
+            self._tail = content.read(max(0, self.offset - TAIL_BYTES), min(TAIL_BYTES, self.offset))
+        self._before = self._tail
+        """… and those in front of `rest`."""
         self._announced = position is not None
         self._ends = [end for end in ends if end > self.offset]
         self._most = 1 << 16
-        self._seen = (-1, -1)
+        self._seen = (status.st_size, status.st_mtime_ns) if unchanged else (-1, -1)
         self._grown_at = self._at_end_at = time.monotonic()
+        self.missing_since = 0.0
+        """Monotonic time at which it was first not found under any name; 0 when it is there."""
 
     def read(self, labels: Mapping[str, str], most: int, *, final: bool, idle: float, wait: float) -> Chunk | None:
         """The next whole events, or None where there are none yet.
@@ -73,7 +89,10 @@ class Followed:
             data = self._more(min(most, self._most))
             if data:
                 self._grown_at = time.monotonic()
-                self.rest += data
+                self.rest = self.rest + data if self.rest else data
+                if self._vague:
+                    self._vague = False
+                    return self.mark(labels)
             elif not self.rest:
                 self._at_end_at = time.monotonic()
                 return None
@@ -84,7 +103,6 @@ class Followed:
             quiet = not data and self.quiet_for() >= (wait if self.rest.endswith(b"\n") else idle)
             framed = self._framing.split(self.rest, self.offset, final=not data and (final or quiet), skip=self._skip)
             if framed.taken and not self._ends:
-                self.rest = self.rest[framed.taken :]
                 return self._chunk(framed, labels)
             if not data:
                 return None
@@ -93,7 +111,6 @@ class Followed:
         """The same chunk as before the crash, even if its last event has become longer since."""
         size = self._ends.pop(0) - self.offset
         framed = self._framing.split(self.rest[:size], self.offset, final=True, skip=self._skip)
-        self.rest = self.rest[size:]
         return self._chunk(framed, labels)
 
     def finish(self, labels: Mapping[str, str]) -> Chunk | None:
@@ -101,19 +118,18 @@ class Followed:
         if not self.rest:
             return None
         framed = self._framing.split(self.rest, self.offset, final=True, skip=self._skip)
-        self.rest = b""
         return self._chunk(framed, labels)
 
     def seek_end(self, labels: Mapping[str, str]) -> Chunk:
         """Leave out what is there; the empty chunk carries the position of the end."""
         while data := self._more(1 << 20):
             self.offset += len(data)
+        self._before = self._tail
         self._announced = True
         return self.mark(labels)
 
-    def move_to(self, path: str) -> None:
+    def move_to(self, path: str, content: Content) -> None:
         """Go on in another file that holds all that was read of this one: its copy, or the same compressed."""
-        content = open_content(path)
         self.close()
         self._content, self.path = content, path
         status = content.status()
@@ -124,19 +140,27 @@ class Followed:
         return self._chunk(Framed([], []), labels)
 
     def is_in(self, content: Content) -> bool:
-        """The content begins with all that was read of this file."""
-        if len(self.head) < TAIL_BYTES or content.read(0, len(self.head)) != self.head:
+        """The content begins with all that was read of this file, and something was."""
+        if not self._at() or content.read(0, len(self.head)) != self.head:
             return False
-        return content.read(self._at() - len(self._tail), len(self._tail)) == self._tail
+        return not self._tail or content.read(self._at() - len(self._tail), len(self._tail)) == self._tail
 
     def is_being_copied_to(self, content: Content, head: bytes) -> bool:
         """The content, whose first bytes are `head`, is this file's as far as it goes: a copy, done or under way."""
-        if len(head) < TAIL_BYTES or not head.startswith(self.head[: len(head)]) or self._content is None:
-            return False
-        if self.is_in(content) or content.torn:
-            return True
-        start = min(content.status().st_size, self._at()) - TAIL_BYTES if content.rewinds else -1
-        return start >= 0 and content.read(start, TAIL_BYTES) == self._content.read(start, TAIL_BYTES)
+        own = self._content or self._open_again()
+        try:
+            if own is None or not own.rewinds or own.read(self._at() - len(self._tail), len(self._tail)) != self._tail:
+                # Cut, compressed or gone: there is nothing to compare with but what was read of it.
+                return head.startswith(self.head) and (content.torn or self.is_in(content))
+            if own.read(0, len(head)) != head:
+                return False
+            if content.torn:
+                return True
+            end, tail = content.end()
+            return end <= own.status().st_size and own.read(end - len(tail), len(tail)) == tail
+        finally:
+            if own is not None and own is not self._content:
+                own.close()
 
     def at_end(self) -> bool:
         """Nothing was there at the last look that is not read."""
@@ -170,28 +194,46 @@ class Followed:
     def _at(self) -> int:
         return self.offset + len(self.rest)
 
+    def _open_again(self) -> Content | None:
+        """The content of a parked file, if it is where it was."""
+        try:
+            content = open_content(self.path)
+        except FileNotFoundError:
+            return None
+        status = content.status()
+        if (status.st_dev, status.st_ino) == self.identity:
+            return content
+        content.close()
+        return None
+
     def _more(self, most: int) -> bytes:
         """The bytes after those read, once it is sure that they follow them."""
-        status = self._content.status() if self._content else os.stat(self.path)  # noqa: PTH116  # one call
+        try:
+            status = self._content.status() if self._content else os.stat(self.path)  # noqa: PTH116  # one call
+        except FileNotFoundError:
+            return b""  # the next look at the folder finds where it is
         seen = (status.st_size, status.st_mtime_ns)
         if seen == self._seen:
             return b""
+        self._content = self._content or self._open_again()
         if self._content is None:
-            if (status.st_dev, status.st_ino) != self.identity:
-                return b""  # renamed; the next look at the folder finds where to
-            self._content = open_content(self.path)
+            return b""
         content, at = self._content, self._at()
         if not content.rewinds:
             data = content.read(at, most)
         else:
-            data = content.read(at - len(self._tail), len(self._tail) + most)
-            if not data.startswith(self._tail):
+            # Read apart: to cut the tail off what follows would copy all of it.
+            if content.read(at - len(self._tail), len(self._tail)) != self._tail:
                 raise Rewritten
-            data = data[len(self._tail) :]
+            data = content.read(at, most)
         if len(data) < most:
             self._seen = seen  # all of it; else there is more to read although nothing changes
         if data:
             self._tail = (self._tail + data[-TAIL_BYTES:])[-TAIL_BYTES:]
+            if at == 0:
+                self.head = data[:HEAD_BYTES]
+            elif at <= len(self.head) < HEAD_BYTES:  # not to be read later: by then the file may have been cut
+                self.head = (self.head[:at] + data)[:HEAD_BYTES]
         return data
 
     def _chunk(self, framed: Framed, labels: Mapping[str, str]) -> Chunk:
@@ -199,6 +241,10 @@ class Followed:
             self._most = max(4096, framed.taken * MOST_EVENTS // len(framed.lines) // 2)
         elif len(framed.lines) < MOST_EVENTS // 4:
             self._most = min(self._most * 2, 1 << 26)
+        if framed.taken:
+            end = self.rest[max(0, framed.taken - TAIL_BYTES) : framed.taken]
+            self._before = (self._before + end)[-TAIL_BYTES:]
+            self.rest = self.rest[framed.taken :]
         self.offset += framed.taken
         self._skip = framed.skip
         return Chunk(
@@ -214,11 +260,7 @@ class Followed:
         )
 
     def _position(self) -> Position:
-        if self._content and self._content.rewinds and len(self.head) < min(HEAD_BYTES, self.offset):
-            self.head = self._content.read(0, min(HEAD_BYTES, self.offset))
-        tail = b""
-        if self._content and self._content.rewinds:
-            tail = self._content.read(max(0, self.offset - TAIL_BYTES), min(TAIL_BYTES, self.offset))
+        size, mtime_ns = (-1, -1) if self.rest else self._seen
         return {
             "offset": self.offset,
             "path": self.path,
@@ -227,9 +269,11 @@ class Followed:
             "inode": self.identity[1],
             "head": digest(self.head),
             "head_bytes": len(self.head),
-            "tail": digest(tail),
-            "tail_bytes": len(tail),
-            "mtime_ns": self._seen[1],
+            "tail": digest(self._before),
+            "tail_bytes": len(self._before),
+            "size": size,
+            "mtime_ns": mtime_ns,
+            "newer_than": self.newer_than,
             "skip": self._skip,
         }
 
@@ -241,8 +285,15 @@ def digest(data: bytes) -> str:
 
 def continues(content: Content, position: Position) -> bool:
     """The content begins with all that was read up to a saved position."""
+    if is_untouched(content.status(), position):
+        return True
     offset, head, tail = (int(position[name]) for name in ("offset", "head_bytes", "tail_bytes"))
-    return (
-        digest(content.read(0, head)) == position["head"]
-        and digest(content.read(offset - tail, tail)) == position["tail"]
+    return digest(content.read(0, head)) == position["head"] and (
+        not tail or digest(content.read(offset - tail, tail)) == position["tail"]
     )
+
+
+def is_untouched(status: os.stat_result, position: Position) -> bool:
+    """Nothing was done to the file since all of it had been read up to this position."""
+    now = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return now == tuple(position.get(name) for name in ("device", "inode", "size", "mtime_ns"))

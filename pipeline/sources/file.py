@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing, suppress
 from typing import Annotated, Literal
 
 import msgspec
@@ -14,9 +14,10 @@ from ..component import Lag, ProbeError, Source
 from ..framing import StartPattern, framer
 from ..log import log
 from ..options import Duration, Size
-from ._content import open_content
+from ._content import TAIL_BYTES, Content, open_content
 from ._folder import Folder, base_of, rotations_of
 from ._followed import HEAD_BYTES, Followed, Identity, Rewritten, continues
+from ._reread import extent, find
 from ._watch import Watch
 
 
@@ -53,15 +54,21 @@ class File(Source):
     poll: Duration = Duration(1.0)
     """How often to look for new files and growth that nobody told of."""
     rotate_wait: Duration = Duration(5.0)
-    """How long a renamed or deleted file must be quiet before it is let go."""
+    """How long a renamed or deleted file must be quiet before its handle is let go."""
     max_open: Annotated[int, msgspec.Meta(ge=8)] = 512
     """Files held open at once; more are followed, but those quiet for the longest are opened again when they grow."""
 
     _followed: dict[Identity, Followed] = {}
-    _copies: dict[Identity, tuple[Followed, int]] = {}
+    """All whose content is still there under some name, those read to their end and put away included."""
+    _missing: dict[str, tuple[Position, float]] = {}
+    """Positions of the last run whose file was not found yet, and since when: it may just be changing its name."""
+    _copies: dict[Identity, int] = {}
     """Files that hold what another one holds, and their size when that was seen: not read, unless the other is cut."""
-    _bystanders: set[Identity] = set()
-    """Rotated files that were there before the file they came from was followed: nobody asked for them."""
+    _newer_than: dict[str, int] = {}
+    """By the log that they belong to: generations last written to at this time (in ns) or before are not asked for."""
+    _rotated: set[str] = set()
+    """Logs of which generations may have come that were never seen under a name that matches."""
+    _look_again: bool = False
     _repeat: Mapping[str, Sequence[int]] = {}
     _used: set[str] = set()
     _gone: set[str] = set()
@@ -117,12 +124,14 @@ class File(Source):
                     if more := self._next(folder, file, final=False):
                         read = True
                         yield more
-            if read:
+            if read or self._look_again:
                 continue
             if once:
                 for file in list(self._followed.values()):
                     for chunk in self._drain(folder, file):
                         yield chunk
+                for key in list(self._missing):
+                    self._give_up(folder, key)
                 return
             self._park()
             await changes.wait(self._until_idle())
@@ -136,109 +145,167 @@ class File(Source):
         gone, self._gone = self._gone, set()
         return gone
 
+    async def reread(self, position: Position, span: tuple[int, int]) -> Chunk | None:
+        """From the file, wherever it is now, if it still begins with what was read of it."""
+        content = find(Folder(self.include, self.exclude), position)
+        if content is None:
+            return None
+        with closing(content):
+            data = content.read(span[0], span[1] - span[0])
+        framed = framer(self.multiline, self.max_event, self.on_long).split(data, span[0], final=True)
+        labels = {"source": self.name, "file": str(position["first_path"])}
+        return Chunk("", position, framed.lines, framed.offsets, labels, len(data))
+
+    def failing(self) -> Mapping[str, str]:
+        """Files that cannot be opened or read, and why."""
+        return dict(self._failed)
+
+    @classmethod
+    def extent(cls, position: Position) -> int | None:
+        """The size of the file, unless it is compressed or no longer there under its name."""
+        return extent(position)
+
     def lag(self) -> Iterable[Lag]:
         """Bytes behind the end of each file, and for how long."""
-        return [file.lag() for file in self._followed.values()]
+        return [file.lag() for file in self._followed.values() if not file.parked]
 
     def _adopt(self, folder: Folder, resume: Mapping[str, Position]) -> Iterable[Chunk]:
         """Open again what was read before, wherever and in whatever form it is now."""
-        there = self._stat(folder)
+        now = time.monotonic()
         self._used.update(resume)
         for key, position in resume.items():
-            if path := self._find(folder, position, there):
-                if (file := self._open(key, path, position)) and path != position["path"]:
-                    yield file.mark(self._labels(file))
-            elif folder.exists(str(position["path"])):
-                log.warning("gone while tailrace was down", source=self.name, path=position["path"])
-                self._gone.add(key)  # else its folder may only be missing for now: keep the position
-        for key, position in resume.items():
-            if key not in self._gone:
-                self._follow_between(folder, str(position["path"]), newer_than=int(position["mtime_ns"]))
+            base = base_of(str(position["first_path"]))
+            newer_than = int(position.get("newer_than", position["mtime_ns"]))
+            self._newer_than[base] = min(self._newer_than.get(base, newer_than), newer_than)
+            self._missing[key] = (position, now)
+        self._rotated.update(self._newer_than)
+        yield from self._find_missing(folder, self._stat(folder), {})
 
-    def _find(self, folder: Folder, position: Position, there: Mapping[Identity, str]) -> str | None:
-        """Where the content of a saved position is: by identity, else by content alone, if that is telling enough."""
-        last = str(position["path"])
-        identity = (int(position["device"]), int(position["inode"]))
-        rotated = folder.stat(rotations_of(last))
-        by_identity = [files[identity] for files in (there, rotated) if identity in files]
-        telling = int(position["head_bytes"]) + int(position["tail_bytes"]) >= 64
-        for path in (*by_identity, *((last, *rotated.values(), *there.values()) if telling else ())):
-            if self._holds(path, position):
-                return path
-        return None
+    def _find_missing(
+        self, folder: Folder, there: Mapping[Identity, str], generations: dict[str, Mapping[Identity, str]]
+    ) -> Iterable[Chunk]:
+        """First by identity, then by content alone, the most telling first: two files may have begun alike."""
+        for by_content in (False, True):
+            for key in sorted(self._missing, key=lambda key: -int(self._missing[key][0]["offset"])):
+                position, since = self._missing[key]
+                base = base_of(str(position["first_path"]))
+                own = self._generations(folder, base, generations)
+                identity = (int(position["device"]), int(position["inode"]))
+                if not by_content:
+                    paths = [files[identity] for files in (there, own) if identity in files]
+                elif int(position["head_bytes"]) + int(position["tail_bytes"]) >= 64:
+                    newer = [path for path in own.values() if folder.mtime_ns(path) > self._newer_than[base]]
+                    paths = [str(position["path"]), *newer, *there.values()]
+                else:
+                    paths = []
+                for path in paths:
+                    if file := self._open(key, path, position):
+                        del self._missing[key]
+                        if path != position["path"]:
+                            yield file.mark(self._labels(file))
+                        break
+                else:
+                    if by_content and time.monotonic() - since > self.rotate_wait:
+                        self._give_up(folder, key)
 
-    def _holds(self, path: str, position: Position) -> bool:
-        try:
-            content = open_content(path)
-            try:
-                return continues(content, position)
-            finally:
-                content.close()
-        except OSError:
-            return False
+    def _give_up(self, folder: Folder, key: str) -> None:
+        position, _ = self._missing.pop(key)
+        if folder.exists(str(position["path"])):
+            log.warning("gone while tailrace was down", source=self.name, path=position["path"])
+            self._gone.add(key)  # else its folder may only be missing for now: keep the position
 
     def _discover(self, folder: Folder, *, at_end: bool) -> Iterable[Chunk]:
         """Follow files that are new, note renames, and let go of those that are gone and quiet."""
+        self._look_again = False
         there = self._stat(folder)
+        generations: dict[str, Mapping[Identity, str]] = {}  # one listing a look: a rotation may be under way
+        yield from self._find_missing(folder, there, generations)
         for identity, path in there.items():
             if file := self._followed.get(identity):
-                if file.path != path:
-                    rotated_from, file.path = file.path, path
-                    self._follow_between(folder, rotated_from)
-            elif (file := self._follow(path)) and at_end:
+                self._note_path(file, path)
+            elif (file := self._follow(folder, path)) and at_end:
                 yield file.seek_end(self._labels(file))
         for identity, file in list(self._followed.items()):
             if identity in there:
                 continue
-            moved = folder.path_of(identity, rotations_of(file.first_path))
-            if moved and moved != file.path:
-                rotated_from, file.path = file.path, moved
-                self._follow_between(folder, rotated_from)
-            if file.quiet_for() > self.rotate_wait and file.at_end():
+            path = self._generations(folder, base_of(file.first_path), generations).get(identity, "")
+            self._note_path(file, path)
+            if file.quiet_for() <= self.rotate_wait or not file.at_end():
+                continue
+            if path:
+                file.close()  # opened again if it grows
+            elif time.monotonic() - file.missing_since > self.rotate_wait:
                 if copy := self._copy_of(folder, file):
-                    yield from self._move(file, copy)
+                    yield self._move(file, *copy)
                 else:
                     yield from self._drain(folder, file)
                     self._close(file)
-        for identity in [one for one in self._copies if one not in there]:
+        self._follow_between(folder, generations)
+        seen = there.keys() | {identity for files in generations.values() for identity in files}
+        for identity in self._copies.keys() - seen:
             del self._copies[identity]
 
-    def _follow(self, path: str) -> Followed | None:
+    def _note_path(self, file: Followed, path: str) -> None:
+        """The file is at this path now (empty: not found); a new one means that its log was rotated."""
+        if not path and not file.missing_since:
+            file.missing_since = time.monotonic()
+            self._rotated.add(base_of(file.first_path))
+        elif path:
+            file.missing_since = 0.0
+            if path != file.path:
+                file.path = path
+                self._rotated.add(base_of(file.first_path))
+
+    def _generations(
+        self, folder: Folder, base: str, known: dict[str, Mapping[Identity, str]]
+    ) -> Mapping[Identity, str]:
+        """The older generations of a log, as of this look."""
+        if base not in known:
+            known[base] = folder.stat(rotations_of(base))
+        return known[base]
+
+    def _follow(self, folder: Folder, path: str) -> Followed | None:
         """Follow a new file from its beginning, unless it is a copy of one that is followed."""
-        family = [file for file in self._followed.values() if base_of(file.first_path) == base_of(path)]
+        base = base_of(path)
+        family = [file for file in self._followed.values() if base_of(file.first_path) == base]
         try:
             content = open_content(path)
-            try:
-                status = content.status()
-                identity = (status.st_dev, status.st_ino)
-                if self._copies.get(identity, (None, -1))[1] == status.st_size:
-                    return None
-                self._copies.pop(identity, None)
-                head = content.read(0, HEAD_BYTES)
-                if content.torn and len(head) < HEAD_BYTES:
-                    return None  # still being compressed: it cannot yet be told whose content it is
-                for file in family:
-                    if file.is_being_copied_to(content, head):
-                        self._copies[identity] = (file, status.st_size)
-                        return None
-            finally:
-                content.close()
         except OSError as error:
             self._report(path, error)
             return None
-        if not family:
-            self._bystanders.update(Folder.stat(rotations_of(path)))
-        return self._open(self._new_key(path, identity[1]), path, None)
+        try:
+            status = content.status()
+            identity = (status.st_dev, status.st_ino)
+            if identity in self._followed or self._copies.get(identity) == status.st_size:
+                content.close()
+                return None
+            head = content.read(0, HEAD_BYTES)
+            if path != base and family and (not head or (content.torn and len(head) < HEAD_BYTES)):
+                self._rotated.add(base)  # still being copied or compressed: it cannot yet be told whose content it is
+                content.close()
+                return None
+            # Few bytes tell little: only the log itself is looked for in them. And what stands in its place is no copy.
+            likely = [file for file in family if len(head) >= TAIL_BYTES or file.path == base] if path != base else []
+            if any(file.is_being_copied_to(content, head) for file in likely):
+                self._copies[identity] = status.st_size
+                content.close()
+                return None
+        except OSError as error:
+            content.close()
+            self._report(path, error)
+            return None
+        self._copies.pop(identity, None)
+        if base not in self._newer_than:
+            self._newer_than[base] = max(map(folder.mtime_ns, rotations_of(path)), default=-1)
+        return self._take_up(self._new_key(path, identity[1]), path, content, None)
 
-    def _follow_between(self, folder: Folder, path: str, newer_than: int = -1) -> None:
-        """After a rotation: files that came and went at this path since the last look were logs too."""
-        for identity, rotated in folder.stat(rotations_of(path)).items():
-            if identity in self._followed or identity in self._bystanders:
-                continue
-            if folder.mtime_ns(rotated) > newer_than:
-                self._follow(rotated)
-            else:
-                self._bystanders.add(identity)
+    def _follow_between(self, folder: Folder, generations: dict[str, Mapping[Identity, str]]) -> None:
+        """After a rotation: files that came and went since the last look were logs too."""
+        bases, self._rotated = self._rotated, set()
+        for base in bases & self._newer_than.keys():
+            for identity, path in self._generations(folder, base, generations).items():
+                if identity not in self._followed and folder.mtime_ns(path) > self._newer_than[base]:
+                    self._follow(folder, path)
 
     def _drain(self, folder: Folder, file: Followed) -> Iterable[Chunk]:
         """What is left, its end taken as the end of an event."""
@@ -251,40 +318,39 @@ class File(Source):
         try:
             return file.read(self._labels(file), self.chunk_bytes, final=final, idle=self.idle, wait=wait)
         except Rewritten:
+            self._look_again = True
+            self._rotated.add(base_of(file.first_path))
             if copy := self._copy_of(folder, file):
                 # Copied and cut: what was not read yet is in the copy, and the path holds a new file.
-                log.info("file was copied and cut, reading on in the copy", source=self.name, path=copy)
-                return next(iter(self._move(file, copy)), None)
+                log.info("file was copied and cut, reading on in the copy", source=self.name, path=copy[0])
+                return self._move(file, *copy)
             log.warning("file was cut or rewritten, reading it anew", source=self.name, path=file.path)
             chunk = file.finish(self._labels(file))
             self._close(file)
-            self._open(self._new_key(file.path, file.identity[1]), file.path, None)
             return chunk
         except OSError as error:
             self._report(file.path, error)
             return None
 
-    def _copy_of(self, folder: Folder, file: Followed) -> str | None:
-        """A file that holds all that was read of this one and is not followed itself."""
-        for identity, path in folder.stat(rotations_of(file.first_path)).items():
-            if identity != file.identity and identity not in self._followed:
-                try:
-                    content = open_content(path)
-                except OSError:
-                    continue
-                try:
-                    if file.is_in(content):
-                        return path
-                finally:
-                    content.close()
+    def _copy_of(self, folder: Folder, file: Followed) -> tuple[str, Content] | None:
+        """A file that holds all that was read of this one and is not followed itself, and its content."""
+        newer_than = self._newer_than[base_of(file.first_path)]
+        for path in rotations_of(file.first_path):
+            with suppress(OSError):
+                content = open_content(path)
+                status = content.status()
+                known = (status.st_dev, status.st_ino) in self._followed
+                if not known and status.st_mtime_ns > newer_than and file.is_in(content):
+                    return path, content
+                content.close()
         return None
 
-    def _move(self, file: Followed, path: str) -> Iterable[Chunk]:
+    def _move(self, file: Followed, path: str, content: Content) -> Chunk:
         del self._followed[file.identity]
-        file.move_to(path)
+        file.move_to(path, content)
         self._copies.pop(file.identity, None)
         self._followed[file.identity] = file
-        yield file.mark(self._labels(file))
+        return file.mark(self._labels(file))
 
     def _park(self) -> None:
         """Let go of the handles over the limit, the quietest first."""
@@ -312,13 +378,27 @@ class File(Source):
             key = f"{path}#{inode}.{n}"
         return key
 
-    def _open(self, key: str, path: str, position: Position | None) -> Followed | None:
+    def _open(self, key: str, path: str, position: Position) -> Followed | None:
+        """Go on in the file at this path, if it is the one and nobody else does."""
         try:
-            framing = framer(self.multiline, self.max_event, self.on_long)
-            file = Followed(key, path, framing, position, self._repeat.get(key, ()))
+            content = open_content(path)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                self._report(path, error)
+            return None
+        try:
+            status = content.status()
+            if (status.st_dev, status.st_ino) not in self._followed and continues(content, position):
+                return self._take_up(key, path, content, position)
         except OSError as error:
             self._report(path, error)
-            return None
+        content.close()
+        return None
+
+    def _take_up(self, key: str, path: str, content: Content, position: Position | None) -> Followed:
+        framing = framer(self.multiline, self.max_event, self.on_long)
+        file = Followed(key, path, content, framing, position, self._repeat.get(key, ()))
+        file.newer_than = self._newer_than[base_of(file.first_path)]
         self._failed.pop(path, None)
         self._used.add(key)
         self._followed[file.identity] = file

@@ -126,4 +126,4 @@ def test_a_state_file_of_another_version_is_told_with_a_way_out(folder: Path) ->
     done = run(folder, "--once")
     assert done.returncode == 78
     assert b"version 99" in done.stderr
-    assert b"move it away" in done.stderr
+    assert b"move it and flight.jsonl away" in done.stderr

@@ -100,6 +100,14 @@ class Shipper:
         self.send(signal.SIGTERM)
         return self.wait(seconds)
 
+    def insist(self, number: signal.Signals, seconds: float = 10) -> Ended:
+        """Send the signal again and again until it has ended: two within a moment count as one to tailrace."""
+        deadline = time.monotonic() + seconds
+        while self.running() and time.monotonic() < deadline:
+            self.send(number)
+            time.sleep(0.1)
+        return self.wait(0)
+
     def kill(self) -> None:
         """SIGKILL; nothing happens when it does not run."""
         if self._process is not None:

@@ -118,7 +118,7 @@ def test_a_file_that_it_cannot_read_is_refused_with_a_way_out(tmp_path: Path, da
     checkpoint.path.write_bytes(data)
     with pytest.raises(StateError, match=message) as caught:
         checkpoint.load()
-    assert "move it away to read every source from its start_at again" in str(caught.value)
+    assert "move it and flight.jsonl away to read every source from its start_at again" in str(caught.value)
     assert str(checkpoint.path) in str(caught.value)
 
 

@@ -139,3 +139,12 @@ def test_the_time_of_the_record_wins_over_a_parsed_timestamp() -> None:
 
 def test_a_text_line_without_time_is_archived_without_one() -> None:
     assert Record(b"x").to_json() == b'{"message":"x"}'
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"9" * 5000, b"-0.0"], ids=["too large", "too long", "minus zero"])
+def test_numbers_that_fit_no_type_are_archived_as_they_were_written(number: bytes) -> None:
+    record = Record(b'{"a":' + number + b',"b":1}', format="json", parsed={})
+    record.set("app", "x")
+    assert record.to_json() == b'{"a":' + number + b',"b":1,"app":"x"}'
+    record.set("b", 2)
+    assert record.to_json() == b'{"a":' + number + b',"b":2,"app":"x"}'

@@ -59,6 +59,24 @@ def test_python_logging(line: str, fields: dict[str, Any] | None) -> None:
 
 
 @pytest.mark.parametrize(
+    "others",
+    [
+        [],
+        [f"{T} INFO app: é\u2713\udcff\r"],
+        [f"{T} INFO app: a\0b", "2026-11-03T10:00:00.123 INFO app: b"],
+        ["2026-11-0\u0663 10:00:00,123 INFO app: c", "0026-11-03_10:00:00,123 INFO app: d", f"{T} INFO app"],
+        [f"{T} - [WARNING] приложение: e", f"{T} INFO " + "x" * 300 + ": f", f"{T} INFO a b: g", f"{T}INFO a: h"],
+    ],
+    ids=["alone", "not ASCII", "layouts", "nearly times", "loggers"],
+)
+def test_usual_lines_say_the_same_whatever_stands_beside_them(others: list[str]) -> None:
+    lines = [f"{T} INFO app.db: {n}: x".encode() for n in range(3)]
+    odd = [other.encode("utf-8", "surrogateescape") for other in others]
+    assert python([*odd, *lines])[len(odd) :] == [record("info", f"{n}: x", "app.db") for n in range(3)]
+    assert python([*odd, *lines])[: len(odd)] == [fields for line in odd for fields in python([line])]
+
+
+@pytest.mark.parametrize(
     ("line", "fields"),
     [
         pytest.param(f'{T} INFO {{"event":"x"}}', {"timestamp": T, "level": "info", "event": "x"}, id="session log"),

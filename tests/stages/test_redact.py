@@ -267,6 +267,16 @@ def test_a_record_that_cannot_be_redacted_is_raised_without_its_data() -> None:
     assert error.value.__cause__ is None
 
 
+def test_a_record_that_is_refused_stays_whole_so_that_the_next_try_refuses_it_too() -> None:
+    line = " ".join(f"AKIA{n:016d}" for n in range(1001)).encode()
+    record = Record(line, parsed={"message": line.decode()})
+    batch = batch_of(b"x").with_records([record])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="different secrets"):
+            run_stage(ALL, batch)
+        assert record.line == line
+
+
 def test_json_with_bytes_that_are_not_utf8_is_redacted() -> None:
     new = redacted(b'{"a": "\xff %s", "password": "\xfe", "b\xfd": 1}' % AWS.encode(), "json").line
     assert AWS.encode() not in new

@@ -162,7 +162,8 @@ def test_no_character_is_cut_in_two(text: str, keep: str) -> None:
 def test_json_stays_json_with_its_types_within_the_limit(fields: dict[str, object], ascii: bool, unit: str) -> None:
     line = json.dumps(fields, ensure_ascii=ascii).encode()
     try:
-        new = truncated(line, **{unit: 300}).line
+        options: dict[str, Any] = {unit: 300}
+        new = truncated(line, **options).line
     except ValueError:
         return
     assert len(new if unit == "max_bytes" else new.decode()) <= 300

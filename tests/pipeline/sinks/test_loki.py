@@ -6,6 +6,8 @@ import asyncio
 import json
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +24,8 @@ from tailrace.pipeline.match import Match
 from tailrace.pipeline.options import Duration, Secret, Size, Template
 from tailrace.pipeline.record import Record
 from tailrace.pipeline.runner import Runner
+from tailrace.pipeline.sinks._answer import retry_after
+from tailrace.pipeline.sinks._lookup import queries
 from tailrace.pipeline.sinks.loki import BasicAuth, Loki, Tls
 from tailrace.testing import READ_AT, ListSource, batch_of
 
@@ -50,9 +54,10 @@ class Server:
         self._read = read
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        entries = self._read(await request.read())
+        entries = self._read(await request.read()) if request.method == "POST" else []
         self.requests.append(request)
-        self.pushes.append(entries)
+        if request.method == "POST":
+            self.pushes.append(entries)
         answer = self.answer(request, entries)
         return answer if isinstance(answer, web.StreamResponse) else await answer
 
@@ -79,8 +84,11 @@ async def sink(server: Server) -> AsyncIterator[Loki]:
 
 
 def sink_at(url: str, **options: Any) -> Loki:
+    """A sink in whose eyes the batches of these tests have just been read."""
     labels = {name: Template(text) for name, text in options.pop("labels", {"app": "{app}"}).items()}
-    return Loki(name="loki", url=url, labels=labels, **options)
+    sink = Loki(name="loki", url=url, labels=labels, **options)
+    sink._plan.clock = lambda: READ_AT / 1e9
+    return sink
 
 
 def batch_with(*fields: Mapping[str, Any], **labels: str) -> Batch:
@@ -107,6 +115,9 @@ def refusing(*bad: bytes, status: int = 400, text: str = "refused") -> Answer:
 
 
 async def test_a_push_has_streams_times_lines_and_nothing_else(server: Server, sink: Loki) -> None:
+    await sink.send([batch_with({"app": "a"}, {"app": "b"})])  # from now on Loki knows the streams
+    server.pushes.clear()
+    server.requests.clear()
     await sink.send([batch_with({"app": "a"}, {"app": "b"}, {"app": "a"}), batch_with({"app": "b"})])
     (push,) = server.pushes
     assert [tuple(entry) for entry in push] == [
@@ -205,7 +216,7 @@ async def test_labels_are_filled_from_fields(
 async def test_values_that_python_takes_for_equal_are_streams_of_their_own(server: Server, sink: Loki) -> None:
     values = [1, True, 1.0, "1", "true"]
     await sink.send([batch_with(*[{"app": value} for value in values])])
-    assert {entry.line: entry.labels for entry in server.pushes[0]} == {
+    assert {entry.line: entry.labels for push in server.pushes for entry in push} == {
         b"line 0": '{app="1"}',
         b"line 1": '{app="true"}',
         b"line 2": '{app="1.0"}',
@@ -253,16 +264,206 @@ FIELDS = st.dictionaries(
 
 @given(fields=st.lists(FIELDS, min_size=1, max_size=8), cut=st.integers(0, 8), line=st.sampled_from(["raw", "json"]))
 def test_what_a_record_becomes_does_not_depend_on_those_beside_it(
-    read_push: Read, fields: list[dict[str, Any]], cut: int, line: str
+    read_body: Read, fields: list[dict[str, Any]], cut: int, line: str
 ) -> None:
     sink = sink_at("http://x", labels={"app": "{app}", "level": "{level}"}, metadata=["trace_id"], line=line)
     batch = batch_with(*fields)
-    whole = sorted(map(str, read_push(sink._encode([batch]))))
+    whole = pushed(read_body, sink, batch)
     parts = [batch.with_records(batch.records[:cut]), batch.with_records(batch.records[cut:])]
-    apart = [entry for part in parts for entry in read_push(sink._encode([part]))]
-    assert sorted(map(str, apart)) == whole
-    assert sorted(map(str, read_push(sink._encode(parts)))) == whole
+    assert sorted([entry for part in parts for entry in pushed(read_body, sink, part)]) == whole
+    assert pushed(read_body, sink, *parts) == whole
     assert len(whole) == len(fields)
+
+
+def pushed(read: Read, sink: Loki, *batches: Batch) -> list[str]:
+    """All entries of the pushes that these batches become, as text."""
+    return sorted(str(entry) for lane in sink._plan.lanes(batches) for push in lane for entry in read(push.body))
+
+
+# ---- which streams share a push ----------------------------------------------------------------------------------
+
+HOUR = 3600 * 10**9
+
+
+def shares(server: Server) -> list[list[str]]:
+    """The streams of each push so far, the pushes in any order; and forgets them."""
+    found = sorted([*dict.fromkeys(entry.labels for entry in push)] for push in server.pushes)
+    server.pushes.clear()
+    return found
+
+
+async def test_a_stream_is_first_pushed_alone_for_loki_tells_about_the_last_one_only(
+    server: Server, sink: Loki
+) -> None:
+    await sink.send([batch_with({"app": "a"}, {"app": "b"}, {"app": "c"})])
+    assert shares(server) == [['{app="a"}'], ['{app="b"}'], ['{app="c"}']]
+    await sink.send([batch_with({"app": "a"}, {"app": "b"}, {"app": "new"}, {"app": "c"})])
+    assert shares(server) == [['{app="a"}', '{app="b"}', '{app="c"}', '{app="new"}']]
+
+
+async def test_streams_that_loki_may_have_forgotten_are_pushed_alone_again(server: Server, sink: Loki) -> None:
+    batch = batch_with({"app": "a"}, {"app": "b"})
+    await sink.send([batch])
+    sink._plan.clock = lambda: READ_AT / 1e9 + 601
+    shares(server)
+    await sink.send([batch_with({"app": "a"}, {"app": "b"})])
+    assert shares(server) == [['{app="a"}'], ['{app="b"}']]
+
+
+async def test_much_of_a_stream_and_old_entries_are_pushed_alone(server: Server, sink: Loki) -> None:
+    await sink.send([batch_with({"app": "a"}, {"app": "b"}, {"app": "c"})])
+    shares(server)
+    batch = batch_with({"app": "a"}, {"app": "b"}, {"app": "c"})
+    batch.records[0].line = batch.records[1].line = bytes(17_000)
+    await sink.send([batch])
+    assert shares(server) == [['{app="b"}'], ['{app="c"}', '{app="a"}']]
+    batch = batch_with({"app": "a"}, {"app": "b"})
+    for record in batch.records:
+        record.time_ns = READ_AT - HOUR
+    await sink.send([batch])
+    assert shares(server) == [['{app="a"}'], ['{app="b"}']]
+
+
+def spread(*hours: float) -> Batch:
+    batch = plain(len(hours))
+    for record, hour in zip(batch.records, hours, strict=True):
+        record.time_ns = READ_AT - int(hour * HOUR)
+    return batch
+
+
+async def test_no_push_spans_more_than_lokis_window(server: Server, sink: Loki) -> None:
+    await sink.send([spread(9, 1, 8.5, 8), spread(7, 0, 7.75, 2)])
+    ages = [[(READ_AT - entry.time_ns) / HOUR for entry in push] for push in server.pushes]
+    assert ages == [[9, 8.5, 8], [7.75, 7], [2, 1], [0]]
+
+
+async def test_a_span_is_seen_in_the_middle_of_a_batch_too(server: Server, sink: Loki) -> None:
+    await sink.send([spread(0.5, 2, 0.5)])
+    assert [[entry.line for entry in push] for push in server.pushes] == [[b"line 1"], [b"line 0", b"line 2"]]
+
+
+async def test_what_was_taken_of_a_send_is_not_pushed_again_after_an_error(server: Server, sink: Loki) -> None:
+    """It would be too far behind by then."""
+    refuse = refusing(b"line 1")
+
+    def answer(request: web.Request, entries: list[Pushed]) -> web.StreamResponse:
+        if entries[0].line == b"line 2" and len(server.pushes) < 6:
+            return web.Response(status=503, text="weather")
+        response = refuse(request, entries)
+        assert isinstance(response, web.StreamResponse)
+        return response
+
+    server.answer = answer
+    batch = spread(9, 8.5, 4)
+    for _ in range(2):
+        with pytest.raises(OSError, match="weather"):
+            await sink.send([batch])
+    with pytest.raises(Rejected) as caught:
+        await sink.send([batch])
+    assert [record.line for record, _ in caught.value.records] == [b"line 1"]
+    lines = [[entry.line for entry in push] for push in server.pushes]
+    assert lines == [[b"line 0", b"line 1"], [b"line 0"], [b"line 1"], [b"line 2"], [b"line 2"], [b"line 2"]]
+
+
+async def test_when_one_push_fails_those_that_wait_are_not_begun(server: Server, sink: Loki) -> None:
+    server.answer = lambda request, entries: web.Response(status=503)
+    with pytest.raises(OSError, match="503"):
+        await sink.send([batch_with(*[{"app": str(n)} for n in range(100)])])
+    assert len(server.pushes) <= 4
+    server.answer = lambda request, entries: web.Response(status=204)
+    server.pushes.clear()
+    await sink.send([batch_with(*[{"app": str(n)} for n in range(100)])])
+    assert len(server.pushes) == 100
+
+
+# ---- refusals ----------------------------------------------------------------------------------------------------
+
+
+TOO_LONG = "max entry size '9' bytes exceeded for stream '{app=\"a\"}' while adding an entry with length '20' bytes"
+
+
+async def test_a_refusal_that_is_understood_takes_one_push(server: Server, sink: Loki) -> None:
+    too_long = f"3 errors like: {TOO_LONG}"
+    server.answer = lambda request, entries: web.Response(status=400, text=too_long)
+    batch = plain(1000)
+    for place in (3, 500, 999):
+        batch.records[place].line = bytes(20)
+    with pytest.raises(Rejected) as caught:
+        await sink.send([batch])
+    assert [record for record, _ in caught.value.records] == [batch.records[place] for place in (3, 500, 999)]
+    assert "max_line_size" in caught.value.hint
+    assert len(server.pushes) == 1
+
+
+def far_behind(entry: Pushed, out_of: int) -> str:
+    seconds, fraction = divmod(entry.time_ns, 10**9)
+    at, later = datetime.fromtimestamp(seconds, UTC), datetime.fromtimestamp(seconds + 1, UTC)
+    return (
+        f"entry with timestamp {at:%Y-%m-%d %H:%M:%S}.{fraction:09} +0000 UTC ignored, reason: 'entry too far behind, "
+        f"entry timestamp is: {at:%Y-%m-%dT%H:%M:%SZ}, oldest acceptable timestamp is: {later:%Y-%m-%dT%H:%M:%SZ}',\n"
+        f"user 'fake', total ignored: 1 out of {out_of} for stream: {entry.labels}\n"
+    )
+
+
+async def test_a_repeat_that_is_too_far_behind_was_delivered(server: Server, sink: Loki) -> None:
+    """The first answer hides that another is too long; by the second push somebody else has moved the window."""
+
+    def answer(request: web.Request, entries: list[Pushed]) -> web.Response:
+        said = {1: far_behind(entries[0], 3), 2: far_behind(entries[0], 2), 3: TOO_LONG}
+        return web.Response(status=400, text=said[len(server.pushes)])
+
+    server.answer = answer
+    batch = spread(0.9, 0.8, 0.1, 0)
+    batch.records[3].line = bytes(20)
+    with pytest.raises(Rejected) as caught:
+        await sink.send([batch])
+    assert [record for record, _ in caught.value.records] == [batch.records[0], batch.records[3]]
+    assert [len(push) for push in server.pushes] == [4, 3, 2]
+
+
+async def test_a_rate_limit_inside_a_refusal_is_weather(server: Server, sink: Loki) -> None:
+    limited = (
+        "entry with timestamp 2026-01-01 00:00:00 +0000 UTC ignored, reason: 'Per stream rate limit exceeded (limit: "
+        "10KB/sec) while attempting …',\n"
+    )
+
+    def answer(request: web.Request, entries: list[Pushed]) -> web.Response:
+        if len(server.pushes) > 1:
+            return web.Response(status=204)
+        return web.Response(status=400, text=limited + far_behind(entries[0], 3).replace("ignored: 1", "ignored: 2"))
+
+    server.answer = answer
+    batch = spread(0.5, 0.1, 0)
+    with pytest.raises(OSError, match="Loki answers 400: entry with timestamp"):
+        await sink.send([batch])
+    with pytest.raises(Rejected) as caught:
+        await sink.send([batch])
+    assert [record.line for record, _ in caught.value.records] == [b"line 0"]
+    assert [len(push) for push in server.pushes] == [3, 2]
+
+
+async def test_a_push_that_is_too_large_inside_loki_is_split(server: Server, sink: Loki) -> None:
+    text = "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (5120026 vs. 4194304)\n"
+    server.answer = lambda request, entries: web.Response(status=500 if len(entries) > 3 else 204, text=text)
+    await sink.send([plain(10)])
+    assert sorted(len(push) for push in server.pushes if len(push) <= 3) == [2, 2, 3, 3]
+
+
+async def test_a_push_that_is_throttled_for_long_goes_in_smaller_ones(server: Server, sink: Loki) -> None:
+    """One over the burst of a rate limit would never get through. A single entry waits for ever."""
+    server.answer = lambda request, entries: web.Response(status=429 if len(entries) > 1 else 204)
+    batch = plain(2)
+    batch.records[0].line = batch.records[1].line = bytes(100_000)
+    for _ in range(4):
+        with pytest.raises(OSError, match="429"):
+            await sink.send([batch])
+    await sink.send([batch])
+    assert [len(push) for push in server.pushes] == [2, 2, 2, 2, 1, 1]
+    server.answer = lambda request, entries: web.Response(status=429)
+    batch = batch.with_records(batch.records[:1])
+    for _ in range(9):
+        with pytest.raises(OSError, match="429"):
+            await sink.send([batch])
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 16])
@@ -280,7 +481,7 @@ async def test_exactly_the_entries_that_are_refused_are_rejected(
     assert all(any(record is own for own in batch.records) for record, _ in caught.value.records)
     stored = {entry.line for push in server.pushes for entry in push if not bad & {e.line for e in push}}
     assert stored == {record.line for record in batch.records} - bad
-    assert "limits_config" in caught.value.hint
+    assert ("limits_config" if status == 400 else "grpc_server_max_recv_msg_size") in caught.value.hint
 
 
 async def test_entries_of_several_batches_and_streams_are_told_apart(server: Server, sink: Loki) -> None:
@@ -340,7 +541,8 @@ async def test_when_the_search_is_cut_off_everything_is_tried_again(server: Serv
     [
         pytest.param(429, {}, id="429 without a time"),
         pytest.param(500, {}, id="500"),
-        pytest.param(503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, id="503 with a date"),
+        pytest.param(503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, id="503 with a date that is past"),
+        pytest.param(503, {"Retry-After": "soon"}, id="503 with no date"),
         pytest.param(401, {}, id="401"),
         pytest.param(404, {}, id="404"),
         pytest.param(200, {}, id="200, a login page"),
@@ -359,17 +561,39 @@ async def test_anything_but_204_and_a_refusal_is_tried_again(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_it_comes_again_when_it_was_told_to(server: Server, sink: Loki, status: int) -> None:
-    server.answer = lambda request, entries: web.Response(status=status, headers={"Retry-After": "7"}, text="slow down")
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Retry-After": "7"}, id="seconds"),
+        pytest.param(
+            {"Retry-After": "Wed, 21 Oct 2015 07:28:05 GMT", "Date": "Wed, 21 Oct 2015 07:27:58 GMT"},
+            id="a date, on the clock of who answers",
+        ),
+    ],
+)
+async def test_it_comes_again_when_it_was_told_to(
+    server: Server, sink: Loki, status: int, headers: dict[str, str]
+) -> None:
+    server.answer = lambda request, entries: web.Response(status=status, headers=headers, text="slow down")
     with pytest.raises(RetryAfter, match=f"Loki answers {status}: slow down") as caught:
         await sink.send([plain(1)])
     assert caught.value.seconds == 7.0
+
+
+async def test_a_date_to_come_again_counts_from_now_where_the_answer_has_none() -> None:
+    at = datetime.now(UTC) + timedelta(seconds=100)
+    assert 90 < (retry_after({"Retry-After": format_datetime(at, usegmt=True)}) or 0) <= 100
 
 
 async def cut_before_the_answer(request: web.Request) -> web.StreamResponse:
     assert request.transport
     request.transport.abort()
     return web.Response(status=204)
+
+
+async def store_and_cut(request: web.Request) -> web.StreamResponse:
+    await request.read()
+    return await cut_before_the_answer(request)
 
 
 async def cut_inside_the_answer(request: web.Request) -> web.StreamResponse:
@@ -381,12 +605,12 @@ async def cut_inside_the_answer(request: web.Request) -> web.StreamResponse:
     return response
 
 
-@pytest.mark.parametrize("cut", [cut_before_the_answer, cut_inside_the_answer])
+@pytest.mark.parametrize("cut", [cut_before_the_answer, store_and_cut, cut_inside_the_answer])
 async def test_a_connection_that_is_cut_is_tried_again_and_the_repeat_is_the_same(
     server: Server, sink: Loki, cut: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> None:
     server.answer = lambda request, entries: cut(request)
-    batch = batch_with({"app": "a"}, {"app": "b"})
+    batch = plain(2)
     with pytest.raises((aiohttp.ClientError, OSError)):
         await sink.send([batch])
     server.answer = lambda request, entries: web.Response(status=204)
@@ -455,6 +679,123 @@ async def test_in_a_run_every_record_is_pushed_once(server: Server, tmp_path: Pa
     entries = [entry for push in server.pushes for entry in push]
     assert sorted(entry.line for entry in entries) == [b"one", b"two", b"two"]
     assert len({(entry.labels, entry.time_ns) for entry in entries}) == 3
+
+
+# ---- reconcile ---------------------------------------------------------------------------------------------------
+
+
+class Holding:
+    """Answers range queries from what it holds, a page at a time, as Loki does."""
+
+    def __init__(self, *held: tuple[dict[str, str], int, str]) -> None:
+        self.held = held
+        self.queries: list[web.Request] = []
+
+    def __call__(self, request: web.Request, entries: list[Pushed]) -> web.Response:
+        if request.method == "POST":
+            return web.Response(status=204)
+        self.queries.append(request)
+        start, end, limit = (int(request.query[name]) for name in ("start", "end", "limit"))
+        found = [one for one in self.held if start <= one[1] < end][:limit]
+        result = [{"stream": labels, "values": [[str(at), line, {}]]} for labels, at, line in found]
+        return web.json_response({"status": "success", "data": {"resultType": "streams", "result": result}})
+
+
+@pytest.fixture
+async def asking(server: Server) -> AsyncIterator[Loki]:
+    sink = sink_at(server.url, reconcile=True)
+    await sink.open()
+    yield sink
+    await sink.close()
+
+
+def repeated(batch: Batch) -> Batch:
+    batch.repeated = True
+    return batch
+
+
+def lines_pushed(server: Server) -> list[bytes]:
+    return [entry.line for push in server.pushes for entry in push]
+
+
+async def test_what_loki_has_is_not_pushed_again(server: Server, asking: Loki) -> None:
+    own = {"app": "a", "service_name": "a"}
+    server.answer = holding = Holding(
+        (own, READ_AT, "line 0"),
+        (own, READ_AT + 1, "another line"),
+        ({"app": "a", "host": "x"}, READ_AT + 2, "line 2"),
+        (own, READ_AT + 3, "line 3"),
+    )
+    await asking.send([repeated(plain(5)), plain(1)])
+    assert lines_pushed(server) == [b"line 1", b"line 2", b"line 4", b"line 0"]
+    (request,) = holding.queries
+    assert request.path == "/loki/api/v1/query_range"
+    assert request.query["query"] == '{app="a"}'
+    assert (request.query["start"], request.query["end"]) == (str(READ_AT), str(READ_AT + 5))
+    assert request.headers["X-Loki-Response-Encoding-Flags"] == "categorize-labels"
+
+
+async def test_what_loki_has_is_asked_for_page_by_page(server: Server, asking: Loki) -> None:
+    """Others have more entries in that time than a page holds."""
+    others = [({"app": "a", "host": str(n)}, READ_AT + n // 300, "line 0") for n in range(3000)]
+    server.answer = holding = Holding(*others, ({"app": "a"}, READ_AT + 10, "line 10"))
+    await asking.send([repeated(plain(11))])
+    assert lines_pushed(server) == [b"line %d" % n for n in range(10)]
+    assert len(holding.queries) > 5
+
+
+async def test_nothing_is_pushed_where_loki_has_it_all_and_nothing_asked_where_nothing_is_repeated(
+    server: Server, asking: Loki
+) -> None:
+    server.answer = holding = Holding(({"app": "a"}, READ_AT, "line 0"))
+    await asking.send([repeated(plain(1))])
+    assert lines_pushed(server) == []
+    await asking.send([plain(1)])
+    assert (lines_pushed(server), len(holding.queries)) == ([b"line 0"], 1)
+
+
+async def test_many_entries_are_asked_for_in_portions(server: Server, asking: Loki) -> None:
+    held = [({"app": "a"}, READ_AT + n, f"line {n}") for n in range(9000)]
+    server.answer = holding = Holding(*held)
+    await asking.send([repeated(plain(9001))])
+    assert lines_pushed(server) == [b"line 9000"]
+    assert all(int(request.query["limit"]) <= 5000 for request in holding.queries)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(lambda: web.Response(status=503), id="503"),
+        pytest.param(lambda: web.Response(status=403), id="not allowed"),
+        pytest.param(lambda: web.Response(text="<html>"), id="a login page"),
+        pytest.param(lambda: web.json_response({"status": "success"}), id="no data"),
+    ],
+)
+async def test_where_loki_cannot_be_asked_everything_is_pushed_at_the_third_attempt(
+    server: Server, asking: Loki, answer: Callable[[], web.Response]
+) -> None:
+    server.answer = lambda request, entries: answer() if request.method == "GET" else web.Response(status=204)
+    batch = repeated(plain(2))
+    for _ in range(2):
+        with pytest.raises(Exception, match=r".+"):
+            await asking.send([batch])
+        assert lines_pushed(server) == []
+    await asking.send([batch])
+    assert lines_pushed(server) == [b"line 0", b"line 1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("", "http://loki:3100/loki/api/v1/query_range"),
+        ("/a/loki/api/v1/push?x=1", "http://loki:3100/a/loki/api/v1/query_range?x=1"),
+        ("/custom/push", ""),
+    ],
+)
+def test_where_to_ask_follows_from_where_to_push(path: str, where: str) -> None:
+    sink = sink_at("http://loki:3100" + path, reconcile=True)
+    assert queries(sink._push_url) == where
+    assert [option for option, _ in sink.check()] == ([] if where else ["reconcile"])
 
 
 async def test_the_probe_pushes_nothing(server: Server, sink: Loki) -> None:
@@ -570,9 +911,9 @@ async def test_closing_what_was_never_opened_does_nothing() -> None:
     assert sink._session is None
 
 
-def test_records_are_not_changed_by_sending_them(read_push: Read) -> None:
+def test_records_are_not_changed_by_sending_them(read_body: Read) -> None:
     sink = sink_at("http://x", metadata=["trace_id"], line="json")
     batch = batch_with({"app": "a", "trace_id": "t"})
     before = Record(batch.records[0].line, time_ns=READ_AT, parsed=dict(batch.records[0].fields))
-    assert read_push(sink._encode([batch]))
+    assert len(pushed(read_body, sink, batch)) == 1
     assert batch.records == [before]
