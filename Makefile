@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test live lint format check bench bench-quick services docs lock clean
+.PHONY: help demo test live lint format check bench bench-quick torture services docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ bench: $(READY) ## measure the speed beside the rivals that are here
 
 bench-quick: $(READY) ## the same in a minute: tailrace and the probe only
 	@benchmarks/run.sh --quick
+
+torture: services ## kill, rotate, spoil the network, and count every line: RUNS=20 SEED=1 make torture
+	@$(BIN)/python -m tailrace.tests.live.torture --runs $${RUNS:-5} $${SEED:+--seed $$SEED}
 
 services: $(READY) ## get the real servers for tests (once; kept in ~/.cache/tailrace)
 	@$(BIN)/python -m tests.services install

@@ -9,9 +9,11 @@ import typer
 from .. import __version__
 from .check import check
 from .components import components
+from .dlq import dlq
 from .query import query
 from .run import run
 from .schema import schema
+from .status import status
 from .torture import torture
 
 app = typer.Typer(
@@ -38,5 +40,6 @@ def _options(
     """Ships logs: files in, Loki, JSONL archives and Prometheus out, each record exactly once."""
 
 
-for command in (run, check, query, torture, components, schema):
+for command in (run, check, status, query, torture, components, schema):
     app.command()(command)
+app.add_typer(dlq, name="dlq")

@@ -45,7 +45,7 @@ def query(
     if limit and last:
         raise typer.BadParameter("not together with --limit", param_hint="--last")
     now_ns = time.time_ns()
-    start_ns, end_ns = _moment(start, now_ns, "--from"), _moment(end, now_ns, "--to")
+    start_ns, end_ns = moment(start, now_ns, "--from"), moment(end, now_ns, "--to")
     try:
         expression = Match.decode(match)
         files = archives(paths)
@@ -142,7 +142,8 @@ def _escaped(char: str, escape: str) -> str:
     return "".join(escape.format(int.from_bytes(units[i : i + 2], "big")) for i in range(0, len(units), 2))
 
 
-def _moment(text: str | None, now_ns: int, option: str) -> int | None:
+def moment(text: str | None, now_ns: int, option: str) -> int | None:
+    """Unix time in ns of a time, or of how long ago it is, as it was written on the command line."""
     if text is None:
         return None
     if (time_ns := _read_time(text) or _read_time(f"{text}T00:00")) is not None:

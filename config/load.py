@@ -144,6 +144,8 @@ def home(path: Path) -> tuple[Home | None, list[Problem]]:
     loader = _Loader(document)
     loader.problems = problems
     known = options(Config)
+    if not isinstance(root.value, dict):
+        loader._note(root, "a config is a map with `sources:` and `sinks:`")
     found: dict[str, Any] = {name: known[name].default for name in ("state", "exporter")}
     for name in found:
         if (node := root.child(name)) is not None:

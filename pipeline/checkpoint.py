@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any
@@ -60,9 +61,7 @@ class Checkpoint:
             lock = open(self.folder / "lock", "a+")  # noqa: SIM115  # held as long as the run
         except OSError as error:
             raise StateError(f"{self.folder}: cannot be used as state folder: {error.strerror}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(lock):
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             lock.close()
@@ -114,3 +113,14 @@ class Checkpoint:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Tried more than once: who only looks whether it is free holds it for a moment."""
+    for wait in (0.02, 0.05, 0.1):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            time.sleep(wait)
+    return False

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -20,6 +21,7 @@ from prometheus_client.registry import Collector
 from .component import ProbeError
 from .meter import BUCKETS, Meter
 from .runner import Runner
+from .status import of_run
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -30,7 +32,7 @@ COMPONENT = ["kind", "component"]
 
 
 class Exporter(Collector):
-    """Serves `/metrics`, `/-/ready` and `/-/healthy` for one run."""
+    """Serves `/metrics`, `/-/ready`, `/-/healthy` and `/-/status` for one run."""
 
     def __init__(self, runner: Runner, listen: str, version: str) -> None:
         self.runner = runner
@@ -51,6 +53,7 @@ class Exporter(Collector):
                 web.get("/metrics", self._metrics),
                 web.get("/-/ready", self._ready),
                 web.get("/-/healthy", self._healthy),
+                web.get("/-/status", self._status),
             ]
         )
         self._server = web.AppRunner(app, access_log=None)
@@ -71,6 +74,8 @@ class Exporter(Collector):
     def unready(self) -> str:
         """Why tailrace cannot do its work now; empty when it can."""
         failing = [f"{d.sink.name}: {d.failing}" for d in self.runner.deliveries if d.failing]
+        if self.runner.dead_letter.problem:
+            failing.append(f"dead letter: {self.runner.dead_letter.problem}")
         return "; ".join(failing)
 
     def unhealthy(self) -> str:
@@ -95,6 +100,12 @@ class Exporter(Collector):
     async def _healthy(self, request: web.Request) -> web.Response:
         return _verdict(self.unhealthy())
 
+    async def _status(self, request: web.Request) -> web.Response:
+        from aiohttp import web
+
+        body = msgspec.json.encode(of_run(self.runner, self.version))
+        return web.Response(body=body, content_type="application/json")
+
     def collect(self) -> Iterable[Metric]:
         """All families, gathered at the scrape; those of one name that several components have are one family."""
         families: dict[str, Metric] = {}
@@ -117,6 +128,11 @@ class Exporter(Collector):
         letters = CounterMetricFamily("tailrace_dead_letters", "Records written to the dead letter since the start.")
         letters.add_metric([], runner.dead_letter.written)
         yield letters
+        dropped = CounterMetricFamily(
+            "tailrace_dead_letters_dropped", "Letters that gave way to newer ones since the start."
+        )
+        dropped.add_metric([], runner.dead_letter.dropped)
+        yield dropped
         age = GaugeMetricFamily("tailrace_checkpoint_age_seconds", "Seconds since the saved positions were true.")
         age.add_metric([], time.monotonic() - runner.saved_at)
         yield age
@@ -131,14 +147,16 @@ class Exporter(Collector):
         residual = GaugeMetricFamily(
             "tailrace_books_residual_events",
             "Events read that were neither delivered, dropped, dead-lettered nor are in flight: must be 0.",
-            labels=labels,
+            labels=["source", "sink"],
         )
+        books = {source: self.runner.partitions.books(source) for source in self.runner.sources}
         for delivery in self.runner.deliveries:
             name = [delivery.sink.name]
             events.add_metric(name, delivery.held_events)
             size.add_metric(name, delivery.held_bytes)
             up.add_metric(name, 0 if delivery.failing else 1)
-            residual.add_metric(name, self.runner.residual(delivery))
+            for source, own in books.items():
+                residual.add_metric([source, *name], own.residual(*name))
         return events, size, up, residual
 
     def _lag_families(self) -> Iterable[Metric]:

@@ -42,7 +42,7 @@ class Flown(msgspec.Struct, frozen=True, array_like=True, tag="read"):
 
 
 class Begun(msgspec.Struct, frozen=True, array_like=True, tag="begun"):
-    """Where a partition begins, before anything of it is delivered: so a restart finds it, wherever its file is then."""
+    """Where a partition begins, before anything of it is delivered: so a restart finds it wherever it is then."""
 
     number: int
     """Counts up: what the checkpoint already holds is not applied again."""

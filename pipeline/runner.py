@@ -211,7 +211,6 @@ class Runner:
     def _restore(self) -> None:
         """Take up what the last run left. Raises StateError."""
         state, flight = self.checkpoint.load(), self.flight.load()
-        self.dead_letter.recover(state.number)
         self.partitions.restore(state.sources, flight, state.number)
         self._number = state.number
         positions = dict(state.sinks)
@@ -222,6 +221,7 @@ class Runner:
         for delivery in self.deliveries:
             delivery.resume(positions.get(delivery.sink.name, {}), self._save_now)
         try:
+            self.dead_letter.recover(state.number)
             if self._number > state.number:
                 # What was taken goes into the checkpoint before the file that told of it is written anew.
                 self.checkpoint.save(State(self.partitions.saved(), self._positions(), self._number))

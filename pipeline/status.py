@@ -38,12 +38,14 @@ class PartitionStatus(msgspec.Struct, omit_defaults=True):
 
     source: str
     partition: str
+    position: int
+    """Everything before this offset was taken by every sink."""
     path: str = ""
     """Where the file is, as far as known."""
-    position: int = 0
-    """Everything before this offset was taken by every sink."""
     read: int | None = None
     """Up to where it was read."""
+    events: int | None = None
+    """Events read of it since the start."""
     size: int | None = None
     """Up to where there is something; absent where that cannot be told."""
     lag_bytes: int | None = None
@@ -75,7 +77,7 @@ class SinkStatus(msgspec.Struct, omit_defaults=True):
     """Events unaccounted for: must be 0."""
 
 
-class Status(msgspec.Struct, omit_defaults=True):
+class Status(msgspec.Struct):
     """All of it."""
 
     state: str
@@ -113,7 +115,7 @@ def of_run(runner: Runner, version: str) -> Status:
         lags = {lag.partition: lag for lag in source.lag()}
         for key, partition in runner.partitions.of(name).items():
             one = _partition(name, key, partition)
-            one.read = partition.end
+            one.read, one.events = partition.end, partition.ledger.books.read
             one.books = {sink: _books(partition, sink) for sink in runner.sinks}
             one.error = failing.get(one.path, "")
             _measure(one, lags.get(one.path) or lags.get(key))

@@ -33,6 +33,9 @@ _TEXT: Final = frozenset({str, type(None)})
 
 Labels = tuple[str, ...]
 
+HELP = "Derived from log records."
+"""Where the config says nothing: a metric without a help text is a fault to Prometheus' own checks."""
+
 
 class Metric(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """One metric. Its names follow the Prometheus data model."""
@@ -255,14 +258,14 @@ class _Series:
         self._forget()
         metric, names = self.metric, list(self.metric.labels)
         if metric.type == "histogram":
-            histogram = core.HistogramMetricFamily(metric.name, metric.help, labels=names)
+            histogram = core.HistogramMetricFamily(metric.name, metric.help or HELP, labels=names)
             bounds = [*map(floatToGoString, metric.buckets), "+Inf"]
             for key, counts in self._buckets.items():
                 filled = list(zip(bounds, accumulate(counts), strict=True))
                 histogram.add_metric(list(key), filled, self._values[key])
             return histogram
         kind = core.CounterMetricFamily if metric.type == "counter" else core.GaugeMetricFamily
-        family = kind(metric.name, metric.help, labels=names)
+        family = kind(metric.name, metric.help or HELP, labels=names)
         for key, value in self._values.items():
             family.add_metric(list(key), value)
         return family

@@ -45,7 +45,7 @@ class Log:
         numbers: Iterator[int],
         began_ms: int,
         random: random.Random,
-        shipped: Callable[[Path], bool],
+        shipped: Callable[[Path, bool], bool],
         done: Counter[str],
     ) -> None:
         self.path = path
@@ -99,11 +99,15 @@ class Log:
         self._fd = -1
 
     async def rotate(self, until: float) -> None:
-        """Do something to the files now and then, until this monotonic time."""
+        """Do something to the files now and then, from when tailrace knows them until this monotonic time."""
         kinds = {self._rename: 4, self._rename_twice: 2, self._copy_and_cut: 3, self._write_anew: 1}
         if self._link:
             kinds = {self._switch: 5}
         kinds |= {self._pack: 4, self._delete: 2}
+        while not self._shipped(self.path, False):  # generations from before its first start are none of its business
+            if time.monotonic() > until:
+                return
+            await asyncio.sleep(0.05)
         while True:
             await asyncio.sleep(self._random.uniform(0.05, 0.9))
             if time.monotonic() > until:
@@ -172,7 +176,7 @@ class Log:
     async def _write_anew(self) -> str:
         async with self._still:
             end = time.monotonic() + PATIENCE
-            while not self._writes_to(self.path) or not self._shipped(self.path):
+            while not self._writes_to(self.path) or not self._shipped(self.path, True):
                 if time.monotonic() > end:
                     return ""
                 await asyncio.sleep(0.05)
@@ -202,7 +206,7 @@ class Log:
 
     async def _delete(self) -> str:
         for path in self._generations():
-            if not self._writes_to(path) and self._shipped(path):
+            if not self._writes_to(path) and self._shipped(path, True):
                 path.unlink()
                 return "shipped file deleted"
         return ""

@@ -1,4 +1,4 @@
-"""One trial: logs are written and rotated while tailrace is killed and its network fails; then everything is counted."""
+"""One trial: logs are written and rotated, tailrace is killed, its network fails; then everything is counted."""
 
 from __future__ import annotations
 
@@ -330,13 +330,13 @@ class Trial:
     def _said(self) -> str:
         return (self.folder / "stderr").read_text(errors="replace")[-600:]
 
-    def _shipped(self, path: Path) -> bool:
-        """The checkpoint says that every sink has all of this file."""
+    def _shipped(self, path: Path, whole: bool) -> bool:
+        """The checkpoint says that every sink has something, or all, of this file."""
         try:
             status = path.stat()
             state: dict[str, Any] = msgspec.json.decode((self.folder / "state" / "checkpoint.json").read_bytes())
         except FileNotFoundError:
             return False
-        wanted = (status.st_dev, status.st_ino, status.st_size)
         positions = [one["position"] for one in state["sources"].get("app", {}).values() if one["position"]]
-        return any((one["device"], one["inode"], one["offset"]) == wanted for one in positions)
+        own = [one["offset"] for one in positions if (one["device"], one["inode"]) == (status.st_dev, status.st_ino)]
+        return status.st_size in own if whole else bool(own)

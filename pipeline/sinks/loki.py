@@ -97,10 +97,11 @@ class Loki(Sink):
     """A push without an answer for this long is tried again."""
     window: Duration = Duration(3600.0)
     """How far behind the newest entry of its stream Loki takes one: half of Loki's `ingester.max_chunk_age`."""
-    reconcile: bool = False
-    """Ask Loki which of the records that were on their way at a crash it has, and push only the others: then metric
-    queries such as `count_over_time` do not count these twice, not even at first. Loki's default settings do not show
-    lines older than 2h41m before they are flushed: such are pushed again, and Loki itself drops the repeat."""
+    reconcile: bool = True
+    """Ask Loki after a crash which of the records that were on their way it has, and push only the others: then metric
+    queries such as `count_over_time` do not count these twice, and a Loki that shards streams shows none twice. Needs
+    a token that may read, and a `url` without a path or with one that ends in /api/v1/push; else all are pushed again,
+    as are lines older than 2h41m, which Loki by default does not show before they are flushed: it drops the repeat."""
 
     # Loki journals pushes to one stream that come at once in any order, and at a restart leaves out those that stand in
     # a wrong one: with three at a time, every second restart soon after lost a push that it had taken.
@@ -127,8 +128,6 @@ class Loki(Sink):
                 yield f"labels.{name}", f"{{{field}}} would make a stream of nearly every record: use `metadata`"
         if self.basic_auth and self.bearer:
             yield "bearer", "use either basic_auth or bearer"
-        if self.reconcile and not queries(self._push_url):
-            yield "reconcile", "to ask Loki, `url` must have no path, or one that ends in /api/v1/push"
 
     def reads(self) -> Iterable[str]:
         """Label and metadata fields, and those of `match`."""
@@ -243,7 +242,7 @@ class Loki(Sink):
     async def _reconciled(self, batches: Sequence[Batch]) -> Sequence[Batch]:
         """The batches without what Loki has of those that are repeated."""
         repeated = [batch for batch in batches if batch.repeated]
-        if not repeated:
+        if not repeated or not queries(self._push_url):
             return batches
         entries = self._streams.entries(repeated)
         lines = chain.from_iterable(map(self._streams.lines, repeated))

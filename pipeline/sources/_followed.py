@@ -55,7 +55,7 @@ class Followed:
         self.identity: Identity = (status.st_dev, status.st_ino)
         self._begin = content.begin() if position is None and isinstance(content, Plain) else 0
         self.offset = int(start.get("offset", self._begin))
-        # Before anything is read, for a restart that has to find the file; of one with data behind a hole it tells less.
+        # Before anything is read, for a restart that has to find the file (one with data behind a hole: later).
         self.head = content.read(0, min(HEAD_BYTES, self.offset) if self.offset and content.rewinds else HEAD_BYTES)
         self._vague = position is None and len(self.head) < TAIL_BYTES
         self._tail = b""
@@ -92,7 +92,8 @@ class Followed:
                 self.rest = self.rest + data if self.rest else data
                 if self._vague:
                     self._vague = False
-                    return self.mark(labels)
+                    if len(self.head) >= TAIL_BYTES:
+                        return self.mark(labels)
             elif not self.rest:
                 self._at_end_at = time.monotonic()
                 return None

@@ -159,3 +159,103 @@ def test_who_reads_every_field_wants_them_all(staged: Write) -> None:
 def test_what_a_match_reads_is_wanted(staged: Write) -> None:
     config = load(staged("- { use: shape }"))
     assert wanted(config.stages, [ListSink(match=Match.decode('{level="error"}'))]) == [frozenset({"level"})]
+
+
+# ---- fields that are others at every attempt ------------------------------------------------------------------------
+
+STAMP = """
+from collections.abc import Iterable
+from tailrace.pipeline.batch import Batch
+from tailrace.pipeline.component import Stage
+
+
+class Stamp(Stage):
+    takes: list[str] = []
+    gives: tuple[str, ...] = ("read_at",)
+    loses: list[str] = []
+    moves: list[str] = []
+
+    def reads(self) -> Iterable[str]:
+        return self.takes
+
+    def writes(self) -> Iterable[str]:
+        return self.gives
+
+    def removes(self) -> Iterable[str]:
+        return self.loses
+
+    def varies(self) -> Iterable[str]:
+        return self.moves
+
+    def process(self, batch: Batch) -> Batch:
+        return batch
+"""
+
+
+@pytest.fixture
+def stamped(write: Write) -> Callable[[str, str], Path]:
+    """Write a config of these stages, where `stamp` can be used, and this sink on the last line."""
+
+    def written(stages: str, sink: str) -> Path:
+        Path("stamp.py").write_text(STAMP)
+        head = "stage_files: [stamp.py, list_source.py]\nsources: { app: { use: list_source } }\n"
+        return write(f"{head}stages: [{stages}]\nsinks: {{ out: {sink} }}\n")
+
+    return written
+
+
+JSONL = '{ use: jsonl, path: "archive/{date}.jsonl" }'
+LOKI = "{ use: loki, url: 'http://x:3100', labels: { app: '{source}' } }"
+
+
+@pytest.mark.parametrize(
+    ("sink", "marked", "message"),
+    [
+        (
+            "{ use: loki, url: 'http://x:3100', labels: { at: 'on {read_at}' } }",
+            "read_at",
+            "the field 'read_at', which",
+        ),
+        ("{ use: loki, url: 'http://x:3100', labels: { a: b }, metadata: [read_at] }", "read_at", "'stamp' writes, is"),
+        ("{ use: jsonl, path: 'archive/{read_at}.jsonl' }", "read_at", "another one at every attempt"),
+        ("{ use: stdout, match: '{read_at=\"x\"}' }", "read_at", "another one at every attempt"),
+        (JSONL, "jsonl", "'out' ships all fields, and of these some are others at every attempt: 'read_at' ('stamp'"),
+        (LOKI, "loki", "'out' ships all fields"),
+    ],
+    ids=["label", "metadata", "path", "match", "archive", "line"],
+)
+def test_a_field_that_varies_may_not_reach_a_sink(
+    stamped: Callable[[str, str], Path], sink: str, marked: str, message: str
+) -> None:
+    path = stamped("{ use: stamp, moves: [read_at] }", sink)
+    ((at, severity, said, hint),) = told(path)
+    assert (at, severity) == (marked, "error")
+    assert message in said
+    assert "`removes`" in hint
+    assert check(path)[0] is None
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        "{ use: stamp }",
+        "{ use: stamp, moves: [read_at] }, { use: stamp, takes: [read_at], gives: [], loses: [read_at] }",
+        "{ use: stamp, moves: [read_at] }, { use: stamp, gives: [], loses: ['*'] }",
+    ],
+    ids=["does not vary", "removed", "all removed"],
+)
+def test_a_field_that_does_not_reach_a_sink_may_vary(stamped: Callable[[str, str], Path], stages: str) -> None:
+    assert told(stamped(stages, JSONL)) == []
+
+
+def test_what_is_made_of_a_field_that_varies_varies_too(stamped: Callable[[str, str], Path]) -> None:
+    stages = "{ use: stamp, moves: [read_at] }, { use: rename, fields: { read_at: seen } }"
+    ((_, severity, message, _),) = told(stamped(stages, JSONL))
+    assert severity == "error"
+    assert "'seen' ('rename' writes it)" in message
+    assert "read_at" not in message
+
+
+def test_what_is_written_over_where_it_is_missing_still_varies(stamped: Callable[[str, str], Path]) -> None:
+    stages = "{ use: stamp, moves: [read_at] }, { use: enrich, fields: { read_at: never } }"
+    assert [severity for _, severity, *_ in told(stamped(stages, JSONL))] == ["error"]

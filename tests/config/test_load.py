@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tailrace.config.load import Address, check, load
+from tailrace.config.load import Address, Home, check, home, load
 from tailrace.config.problem import ConfigError, Problem, errors
 from tailrace.pipeline.options import Duration
 
@@ -68,6 +68,7 @@ def test_a_whole_config_becomes_components(write: Write, monkeypatch: pytest.Mon
 def test_what_is_not_written_has_its_default(staged: Write) -> None:
     config = load(staged(""))
     assert (config.stages, config.exporter, config.state, config.drain) == ([], None, Path("state"), Duration(30))
+    assert (config.dead_letter.max_bytes, config.dead_letter.when_full) == (100 << 20, "wait")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,8 @@ def test_every_mistake_is_told_at_once(staged: Write) -> None:
         ("state: [x]", (1, 8), "state: expected a path"),
         ("exporter: { listen: here }", (1, 21), "exporter.listen: 'here' is not an address"),
         ("exporter: { listne: x }", (1, 13), "exporter: no option 'listne'"),
+        ("dead_letter: { when_full: stop }", (1, 27), "dead_letter.when_full: expected one of wait, drop_oldest"),
+        ("dead_letter: { max_bytes: much }", (1, 27), "dead_letter.max_bytes: 'much' is not a size"),
         ("tests: x", (1, 8), "tests: expected a list"),
         ("tests: [{ line: a }]", (1, 8), "`tests:` cannot be run yet"),
         ("stage_files: [nope.py]", (1, 15), "nope.py cannot be loaded: no such file"),
@@ -277,3 +280,35 @@ def test_a_damaged_config_is_loaded_or_told_in_the_file(write: Write, start: int
     assert (config is None) == bool(errors(problems))
     lines = path.read_text().splitlines()
     assert all(problem.line <= len(lines) + 1 for problem in problems)
+
+
+def test_where_a_run_is_found_is_told_without_its_components(write: Write) -> None:
+    path = write("""
+        sources: { app: { use: file, inclde: 7 }, own: { use: mine }, odd: 5 }
+        sinks: { loki: { use: loki, bearer: { env: TAILRACE_TEST_NO_SUCH_TOKEN } }, out: { use: stdout } }
+        exporter: { listen: "127.0.0.1:9" }
+        state: there
+    """)
+    found, problems = home(path)
+    assert problems == []
+    assert found is not None
+    assert (found.state, found.sinks) == (Path("there"), ("loki", "out"))
+    assert found.exporter is not None
+    assert found.exporter.listen.port == 9
+    assert {name: cls and cls.word() for name, cls in found.sources.items()} == {
+        "app": "file",
+        "own": None,
+        "odd": None,
+    }
+
+
+def test_where_a_run_is_found_has_its_defaults(write: Write) -> None:
+    found, problems = home(write("{}"))
+    assert (found, problems) == (Home(Path("state"), None, {}, ()), [])
+
+
+@pytest.mark.parametrize("text", ["state: [x]", "exporter: { listen: here }", "a: [", "[a]", ""])
+def test_a_config_that_does_not_tell_where_a_run_is_found_is_refused(write: Write, text: str) -> None:
+    found, problems = home(write(text))
+    assert found is None
+    assert problems

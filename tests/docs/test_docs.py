@@ -28,6 +28,8 @@ RUN = sorted({block.page for block in BLOCKS if block.kind == "console"})
 SOURCES = "sources: { app: { use: file, include: [app.log] } }\n"
 STAGES = "stages: [ { use: parse } ]\n"
 SINKS = "sinks: { out: { use: stdout } }\n"
+GROUPS = {str(group.name) for group in app.registered_groups}
+"""Commands that have commands of their own."""
 PROBLEM = re.compile(r"\S+\.yaml:\d+:\d+: (?:error|warning): ")
 
 
@@ -180,7 +182,8 @@ def test_every_command_that_is_shown_exists(page: Path) -> None:
         if program == "make":
             assert word in targets, command
         elif word != "--version":
-            help_page = CliRunner().invoke(app, [word, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+            words = [word, *rest[:1]] if word in GROUPS else [word]
+            help_page = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
             assert help_page.exit_code == 0, command
             for option in [part for part in rest if re.fullmatch(r"--[a-z-]+", part)]:
                 assert option in help_page.output, command
@@ -190,6 +193,7 @@ def test_the_readme_names_every_component_and_command() -> None:
     named = " ".join(spans(ROOT / "README.md"))
     words = [word for kind in discover.PLACES for word in discover.words(kind)]
     words += [f"tailrace {command.name or command.callback.__name__}" for command in app.registered_commands]  # type: ignore[union-attr]  # each was made from a function
+    words += [f"tailrace {group}" for group in GROUPS]
     assert [word for word in words if not re.search(rf"(?<!\w){word}(?!\w)", named)] == []
 
 

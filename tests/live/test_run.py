@@ -208,7 +208,7 @@ def test_a_second_signal_ends_a_run_that_cannot_deliver(loki: Loki, app: str, sh
     count = 100_000
     numbered.write(shipper.folder / "logs" / "a.log", range(count))
     shipper.start().until(lambda: delivered(shipper, "loki") > 0)
-    loki.stop()
+    loki.stop(kill=True)
     try:
         shipper.until(lambda: unready(shipper))
         shipper.send(signal.SIGTERM)

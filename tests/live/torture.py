@@ -23,18 +23,21 @@ from ..services.loki import Loki
 def own_loki() -> Iterator[Target]:
     """A running Loki, and how to restart it."""
     # One thread that lives as long as the server: the kernel ends it with the thread that started it.
-    with ThreadPoolExecutor(1) as thread, tempfile.TemporaryDirectory(prefix="tailrace-loki-") as folder:
-        with Loki(Path(folder)) as loki:
+    with (
+        ThreadPoolExecutor(1) as thread,
+        tempfile.TemporaryDirectory(prefix="tailrace-loki-") as folder,
+        Loki(Path(folder)) as loki,
+    ):
 
-            def restart(seconds: float, kill: bool) -> None:
-                loki.stop(kill=kill)
-                time.sleep(seconds)
-                loki.start()
+        def restart(seconds: float, kill: bool) -> None:
+            loki.stop(kill=kill)
+            time.sleep(seconds)
+            loki.start()
 
-            async def in_thread(seconds: float, kill: bool) -> None:
-                await asyncio.get_running_loop().run_in_executor(thread, restart, seconds, kill)
+        async def in_thread(seconds: float, kill: bool) -> None:
+            await asyncio.get_running_loop().run_in_executor(thread, restart, seconds, kill)
 
-            yield Target(loki.url, restart=in_thread)
+        yield Target(loki.url, restart=in_thread)
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import msgspec
+import pytest
 
 from tailrace.pipeline.batch import Batch, Dead
 from tailrace.pipeline.chain import Chain
@@ -118,6 +119,17 @@ def test_before_the_secrets_are_hidden_no_dead_record_is_written_out() -> None:
         b"key": (True, "ValueError"),
         b"late": (False, "ValueError: cannot swallow late"),
     }
+
+
+@pytest.mark.parametrize("reason", ["bad value hunter2 in it", "at hunter2!", "pass:hunter"], ids=str)
+def test_a_reason_that_quotes_what_is_not_hidden_yet_is_not_told(reason: str) -> None:
+    class Tell(Hide):
+        def process(self, batch: Batch) -> Batch:
+            batch.dead.append(Dead(batch.records[0], self.name, reason, hint="or hunter2"))
+            return batch.with_records([])
+
+    (dead,) = chain_of(Tell()).run(batch_of(b"password=hunter2")).dead
+    assert (dead.withheld, dead.reason, dead.hint) == (True, "not told, for it quotes the record", "")
 
 
 def test_an_empty_batch_passes_a_stage_that_raises_on_it() -> None:

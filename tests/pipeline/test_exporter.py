@@ -95,7 +95,8 @@ async def test_every_component_has_its_numbers(tmp_path: Path) -> None:
         ("tailrace_in_flight_events", "sink"): 0,
         ("tailrace_queue_bytes", "sink"): 0,
         ("tailrace_sink_up", "sink"): 1,
-        ("tailrace_books_residual_events", "sink"): 0,
+        ("tailrace_dead_letters_dropped_total", ""): 0,
+        ("tailrace_books_residual_events", "sink,app"): 0,
         ("tailrace_lag_bytes", "/var/log/a.log,app"): 512,
         ("tailrace_lag_seconds", "/var/log/a.log,app"): 1.5,
         ("llm_calls_total", "gpt"): 7,
@@ -122,10 +123,8 @@ async def test_while_a_sink_fails_it_is_not_ready_and_later_not_healthy(
     runner = runner_of(tmp_path, Down())
     async with serving(runner) as (exporter, client):
         running = asyncio.ensure_future(runner.run())
-        for _ in range(1000):
+        while not runner.deliveries[0].failing:  # noqa: ASYNC110  # what it waits for is plain state
             await asyncio.sleep(0)
-            if runner.deliveries[0].failing:
-                break
         async with client.get("/-/ready") as response:
             assert (response.status, await response.text()) == (503, "sink: RetryAfter: down\n")
         async with client.get("/-/healthy") as response:
@@ -133,7 +132,7 @@ async def test_while_a_sink_fails_it_is_not_ready_and_later_not_healthy(
         numbers = await scrape(client)
         assert (numbers["tailrace_sink_up", "sink"], numbers["tailrace_in_flight_events", "sink"]) == (0, 2)
         assert numbers["tailrace_queue_bytes", "sink"] == 8
-        assert numbers["tailrace_books_residual_events", "sink"] == 0
+        assert numbers["tailrace_books_residual_events", "sink,app"] == 0
         monkeypatch.setattr(module, "STALLED_SECONDS", -1.0)
         async with client.get("/-/healthy") as response:
             assert response.status == 503
@@ -195,3 +194,27 @@ async def test_closing_what_was_never_opened_does_nothing(tmp_path: Path) -> Non
 def test_no_two_families_share_a_name(tmp_path: Path) -> None:
     names = [family.name for family in Exporter(runner_of(tmp_path, ListSink()), "127.0.0.1:0", "1").collect()]
     assert not [name for name, same in itertools.groupby(sorted(names)) if len(list(same)) > 1]
+
+
+async def test_the_status_is_served_as_json(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, ListSink(reject="two"))
+    assert await runner.run(once=True) == 0
+    async with serving(runner) as (_, client), client.get("/-/status") as response:
+        assert (response.status, response.content_type) == (200, "application/json")
+        told = await response.json()
+    assert (told["running"], told["version"], told["state"]) == (True, "1.2.3", str(tmp_path))
+    assert told["partitions"][0]["books"]["sink"] == {
+        "delivered": 1,
+        "dropped": 1,
+        "dead": 1,
+        "in_flight": 0,
+        "residual": 0,
+    }
+    assert told["sinks"] == [{"sink": "sink", "up": True, "delivered": 1, "dead": 1, "in_flight": 0, "residual": 0}]
+
+
+async def test_a_dead_letter_that_is_full_makes_it_unready(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, ListSink())
+    runner.dead_letter.problem = "full"
+    async with serving(runner) as (_, client), client.get("/-/ready") as response:
+        assert (response.status, await response.text()) == (503, "dead letter: full\n")

@@ -23,6 +23,7 @@ from tailrace.pipeline import runner as module
 from tailrace.pipeline.batch import Batch, Chunk, Position
 from tailrace.pipeline.checkpoint import Checkpoint, StateError
 from tailrace.pipeline.component import Gone, ProbeError, RetryAfter, Sink, Source, Stage
+from tailrace.pipeline.dead_letter import DeadLetter
 from tailrace.pipeline.match import Match
 from tailrace.pipeline.options import Duration, Size
 from tailrace.pipeline.record import Record
@@ -142,6 +143,10 @@ def runner_of(
 def assert_books_closed(runner: Runner) -> None:
     for delivery in runner.deliveries:
         assert runner.residual(delivery) == 0
+        for source in runner.sources:
+            assert runner.partitions.books(source).residual(delivery.sink.name) == 0
+            for partition in runner.partitions.of(source).values():
+                assert partition.ledger.books.residual(delivery.sink.name) == 0
 
 
 def lines(sink: ListSink) -> list[bytes]:
@@ -662,3 +667,23 @@ def test_however_sinks_fail_and_runs_end_every_record_reaches_every_sink_once(
     assert asyncio.run(one_run((1000, 1000), None)) == 0
     for kept in got:
         assert [record.line for record in kept] == good
+
+
+async def test_a_full_dead_letter_holds_the_run_until_there_is_room(tmp_path: Path) -> None:
+    dead_letter = DeadLetter(tmp_path / "dead_letter.jsonl", max_bytes=1)
+    source, sink = ListSource(name="app", lines=[[b"good", b"bad"], [b"bad"], [b"fine"]]), ListSink(name="sink")
+    choke = Choke(name="choke")
+    runner = Runner(
+        {"app": source}, [choke], {"sink": sink}, wanted=[None], state=tmp_path, dead_letter=dead_letter, drain=0.0
+    )
+    running = asyncio.ensure_future(runner.run(once=True))
+    while not dead_letter.problem:
+        await asyncio.sleep(0.001)
+        assert_books_closed(runner)
+    assert "full" in dead_letter.problem
+    assert dead_letter.written == 1
+    assert dead_letter.drop(lambda letter: True) == 1
+    assert await running == 0
+    assert (dead_letter.written, dead_letter.problem) == (2, "")
+    assert lines(sink) == [b"good", b"fine"]
+    assert_books_closed(runner)
