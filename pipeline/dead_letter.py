@@ -8,9 +8,10 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from io import FileIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -132,10 +133,14 @@ class DeadLetter:
         self.written += len(dead)
 
     def letters(self) -> Iterator[Letter]:
-        """All of them, oldest first, each once. Raises OSError."""
+        """All that there are when the first is asked for, oldest first, each once. Raises OSError."""
         seen = set()
-        for path in (self.older, self.path):
-            for _, letter in _read(path):
+        with ExitStack() as opened:
+            files = []
+            for path in (self.older, self.path):
+                with suppress(FileNotFoundError):
+                    files.append(opened.enter_context(open(path, "rb")))
+            for _, letter in chain.from_iterable(map(_read, files)):
                 if letter.key not in seen:
                     seen.add(letter.key)
                     yield letter
@@ -179,14 +184,15 @@ class DeadLetter:
         """Write each generation as it is to be beside it."""
         seen = set(gone)
         for path in (self.older, self.path):
-            lines = []
-            for line, letter in _read(path):
-                if letter.key not in seen:
-                    seen.add(letter.key)
-                    lines.append(line)
-            if path == self.path:
-                lines += [_encode(letter) for letter in born]
             if path.exists():
+                lines = []
+                with open(path, "rb") as now:
+                    for line, letter in _read(now):
+                        if letter.key not in seen:
+                            seen.add(letter.key)
+                            lines.append(line)
+                if path == self.path:
+                    lines += [_encode(letter) for letter in born]
                 with open(path.with_name(f"{path.name}.{suffix}"), "wb", buffering=0) as file:
                     _write(file, b"".join([line + b"\n" for line in lines]))
         _sync(self.path.parent)
@@ -208,7 +214,7 @@ class DeadLetter:
 
     def _rotate(self, data: bytes) -> None:
         """Begin a new generation with this; the one before the last is gone with its letters."""
-        gone = sum(1 for _ in _read(self.older))
+        gone = self.older.read_bytes().count(b"\n") if self.older.exists() else 0
         staged = self.path.with_suffix(".tmp")
         with open(staged, "wb", buffering=0) as file:
             _write(file, data)
@@ -276,17 +282,13 @@ def _plain(value: Any) -> Any:
         return type(value)()
 
 
-def _read(path: Path) -> Iterator[tuple[bytes, Letter]]:
+def _read(file: Iterable[bytes]) -> Iterator[tuple[bytes, Letter]]:
     """The letters of one file. A line that is none was cut short by a crash: its record is read again."""
-    try:
-        with open(path, "rb") as file:
-            for line in file:
-                try:
-                    yield line.rstrip(b"\n"), _decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError):
-                    continue
-    except FileNotFoundError:
-        return
+    for line in file:
+        try:
+            yield line.rstrip(b"\n"), _decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
 
 
 def _write(file: FileIO, data: bytes) -> None:

@@ -315,3 +315,13 @@ def test_a_change_that_a_crash_cut_off_is_made_whole_or_not_at_all(
     again.recover(6 if crash == "before" else 7)
     assert kept(again) == (["b", "c"] if crash == "before" else ["b", "new"])
     assert {path.name for path in tmp_path.iterdir()} == {"dead_letter.jsonl", "dead_letter.1.jsonl"}
+
+
+def test_who_reads_the_letters_is_not_disturbed_by_a_change(tmp_path: Path) -> None:
+    dead_letter = DeadLetter(tmp_path / "dead_letter.jsonl", 550, "drop_oldest")
+    write(dead_letter, b"a", b"b", b"c")
+    reading = dead_letter.letters()
+    first = next(reading)
+    dead_letter.replace({first.key}, [Letter("app", "p", 0, "loki", "new", line="new")], 1, lambda: None)
+    assert [first.line, *(letter.line for letter in reading)] == ["b", "c"]
+    assert kept(dead_letter) == ["c", "new"]
