@@ -237,7 +237,9 @@ class Log:
         return self.path.with_name(f"{self.path.name}.1")
 
     def _generations(self) -> list[Path]:
-        return sorted(one for one in self.path.parent.glob(f"{self.path.name}[.-]*") if one.is_file())
+        """The files beside the one that the path leads to."""
+        current = self.path.resolve()
+        return sorted(one for one in self.path.parent.resolve().glob(f"{self.path.name}[.-]*") if one != current)
 
     def _writes_to(self, path: Path) -> bool:
         with suppress(OSError):

@@ -141,8 +141,8 @@ class Followed:
         return self._chunk(Framed([], []), labels)
 
     def is_in(self, content: Content) -> bool:
-        """The content begins with all that was read of this file, and something was."""
-        if not self._at() or content.read(0, len(self.head)) != self.head:
+        """The content begins with all that is known of this file."""
+        if not self.head or content.read(0, len(self.head)) != self.head:
             return False
         return not self._tail or content.read(self._at() - len(self._tail), len(self._tail)) == self._tail
 
@@ -220,13 +220,12 @@ class Followed:
         if self._content is None:
             return b""
         content, at = self._content, self._at()
-        if not content.rewinds:
-            data = content.read(at, most)
-        else:
-            # Read apart: to cut the tail off what follows would copy all of it.
-            if content.read(at - len(self._tail), len(self._tail)) != self._tail:
+        data = content.read(at, most)
+        if content.rewinds:
+            # Looked at after the read, for the file may be cut at any moment; and apart, to not copy all of it.
+            known = self._tail if at else self.head[:most]
+            if content.read(at - len(self._tail), len(known)) != known:
                 raise Rewritten
-            data = content.read(at, most)
         if len(data) < most:
             self._seen = seen  # all of it; else there is more to read although nothing changes
         if data:
