@@ -217,10 +217,12 @@ def _judge_ingester(text: str, total: re.Match[str], sent: Sequence[Sent]) -> Ve
     named: set[int] = set()
     oldest: set[int] = set()
     reason = weather = ""
+    count = 0
     for found in _ENTRY.finditer(text):
         if behind := _BEHIND.match(found["reason"]):
             named.add(_second(found["time"] + "Z") * NANOS + int((found["fraction"] or "0").ljust(9, "0")))
             reason = reason or found["reason"]
+            count += 1
             if behind[1]:
                 oldest.add(_second(behind[1]))
         else:
@@ -242,7 +244,8 @@ def _judge_ingester(text: str, total: re.Match[str], sent: Sequence[Sent]) -> Ve
     )
     if exact:
         return Verdict(dict.fromkeys(own[:ignored], why), "taken" if len(own) == len(sent) else "hidden")
-    known = not weather and len(certain) == ignored
+    # Where the distributor left some out, `certain` may hold those: that the numbers agree then proves nothing.
+    known = not weather and (count == ignored or (every == len(own) and len(certain) == ignored))
     return Verdict(dict.fromkeys(certain, why), "hidden" if known else "unknown", weather)
 
 

@@ -170,9 +170,10 @@ async def test_the_limit_on_age_may_lie_within_a_push(limited: Server, app: str)
 # ---- too far behind ----------------------------------------------------------------------------------------------
 
 
-async def test_what_is_too_far_behind_is_dead_and_nothing_else(limited: Server, app: str) -> None:
+@pytest.mark.parametrize("fraction", [0.05, 0.35, 0.65, 0.95])
+async def test_what_is_too_far_behind_is_dead_and_nothing_else(limited: Server, app: str, fraction: float) -> None:
     """The limit lies between two of them, told only to the second; ten of a thousand are named."""
-    now = time.time_ns()
+    now = time.time_ns() // SECOND * SECOND + int(fraction * SECOND)
     limited.push({"app": app, "shard": "s"}, (now + 1, "2000 newest"))
     rows = numbered([now - 65 * MINUTE + place * 300_000_000 for place in range(2000)], shard="s")
     rows[1500] = (rows[1500][0], "1500 " + "x" * 300_000, {"shard": "s"})  # which the answer hides

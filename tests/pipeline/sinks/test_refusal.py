@@ -100,13 +100,20 @@ CASES = {
         behind(NOW - 2 * HOUR) + "user 'fake', total ignored: 1 out of 1 for stream: {app=\"a\"}\n",
         at(NOW - 3 * HOUR, NOW - 2 * HOUR, NOW),
         {0, 1},  # the first is too far behind too, whatever else it is
-        "unknown",
+        "hidden",
     ),
     "another refused some that are new": Case(
         behind(NOW - 2 * HOUR) + "user 'fake', total ignored: 1 out of 1 for stream: {app=\"a\"}\n",
         at(NOW - 2 * HOUR, NOW),
         {0},
         "hidden",
+    ),
+    "another refused some, and the numbers agree by chance": Case(
+        "".join(behind(NOW - 2 * HOUR + n) for n in range(10))
+        + "user 'fake', total ignored: 12 out of 13 for stream: {app=\"a\"}\n",
+        at(*[NOW - 2 * HOUR + n for n in range(12)], NOW // SECOND * SECOND - HOUR + 5, NOW),
+        {*range(12)},
+        "unknown",  # the ingester refused the thirteenth, too, and never saw one of the first twelve
     ),
     "a shard of the stream": Case(
         behind(NOW - 2 * HOUR)
