@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from .. import __version__
@@ -19,6 +20,10 @@ from ..pipeline.log import log
 from ..pipeline.runner import Runner
 from .check import show
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Of malloc.h."""
+_KEEP_BYTES = 32 << 20
+
 
 def ship(path: Path, *, once: bool, offline: bool) -> int:
     """Check the config, try its endpoints, and run it. Returns the exit code; problems are told on stderr."""
@@ -26,6 +31,7 @@ def ship(path: Path, *, once: bool, offline: bool) -> int:
     show(problems, sys.stderr)
     if config is None:
         return EXIT_CODE
+    _keep_freed_memory()
     # Records are freed by their counts; the runner collects the few cycles between batches.
     gc.collect()
     gc.freeze()
@@ -47,6 +53,20 @@ def ship(path: Path, *, once: bool, offline: bool) -> int:
         for cause in group.exceptions:
             log.error("stopped by an error", error=f"{type(cause).__name__}: {cause}")
         return 1
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what a batch needed for the next one, as far as it goes.
+
+    Else it gives most of it back to the kernel each time, which then fills pages with zeros for a fifth of all time.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(AttributeError, OSError):  # another libc
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES)
+            mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)
 
 
 def dead_letter_of(config: Config) -> DeadLetter:

@@ -39,7 +39,7 @@ def list_letters(
     """
     import msgspec
 
-    from .query import printable
+    from ._found import printable
 
     dead_letter, goes = _dead_letter(config), _matching(match)
     readable = sys.stdout.isatty() and not json

@@ -90,7 +90,7 @@ def _print(told: Status) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from .query import printable
+    from ._found import printable
 
     console = Console()
     who = f"running, pid {told.pid or 'unknown'}" if told.running else "not running"

@@ -28,7 +28,7 @@ class Chain:
         """Return the batch as it ships: what is left of its records, each with its final time."""
         size = batch.size = batch.measure()
         for place, (stage, meter) in enumerate(zip(self.stages, self.meters, strict=True)):
-            before = len(batch.records)
+            before = len(batch)
             dead = len(batch.dead)
             start = perf_counter()
             try:
@@ -39,10 +39,12 @@ class Chain:
             if place < self._protected_from and len(batch.dead) > dead:
                 batch.dead[dead:] = [_withheld(one) for one in batch.dead[dead:]]
             meter.count_in(before, size)
-            size = batch.size = batch.measure()
-            meter.count_out(len(batch.records), size, perf_counter() - start)
+            if stage.rewrites or len(batch) != before:
+                size = batch.measure()
+            batch.size = size
+            meter.count_out(len(batch), size, perf_counter() - start)
             meter.dead += len(batch.dead) - dead
-            if left := before - len(batch.records) - (len(batch.dead) - dead):
+            if left := before - len(batch) - (len(batch.dead) - dead):
                 meter.drop(stage.reason, left)
         clock.set_times(batch)
         return batch

@@ -24,13 +24,12 @@ def set_times(batch: Batch) -> None:
     tick: int = state.get("tick", 0)
     # Reads within one ns of the clock, or a clock set back, must not repeat a time that was given before.
     read_at = batch.read_at_ns if batch.read_at_ns > last + tick else last
-    if event is None and [r.time_ns for r in batch.records].count(None) == len(batch.records):
-        # No record of the partition ever had a time: the same as below, in a third of the time.
+    if event is None and (batch.untouched or all(record.time_ns is None for record in batch.records)):
+        # No record of the partition ever had a time: the same as below, for all of them at once.
         first = read_at + tick + 1 if read_at == last else read_at
-        for at, record in enumerate(batch.records, first):
-            record.time_ns = at
-        if batch.records:
-            state["last"], state["tick"] = read_at, first - read_at + len(batch.records) - 1
+        batch.set_times(range(first, first + len(batch)))
+        if len(batch):
+            state["last"], state["tick"] = read_at, first - read_at + len(batch) - 1
         return
     for record in batch.records:
         time_ns = record.time_ns

@@ -74,6 +74,8 @@ class Stage(Component, kw_only=True):
 
     reason: ClassVar[str] = "dropped"
     """Why a record that this stage leaves out was left out, for the counters."""
+    rewrites: ClassVar[bool] = True
+    """False for a stage that leaves every line as it is: the batch need not be measured again."""
     protects: ClassVar[bool] = False
     """True for a stage that hides secrets: a record that fails before it is done is never written out as it is."""
 

@@ -6,12 +6,14 @@ on a clock. So a restart that reads the same bytes again cuts them into the same
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Final, Literal, Protocol
 
 import msgspec
 
 from . import _grammar
+from .batch import Following
 from .options import Regex
 
 LINE: Final = 1
@@ -32,8 +34,8 @@ class Framed(msgspec.Struct):
 
     lines: list[bytes]
     """One item an event, without its last line break."""
-    offsets: list[int]
-    """Where each event (of an over-long one: each piece) starts in the partition, in bytes."""
+    starts: list[int]
+    """Where each event (of an over-long one: each piece) starts in the partition, in bytes …"""
     taken: int = 0
     """Bytes done with: up to the end of a whole event, unless `skip` says that it is inside an over-long one."""
     long: int = 0
@@ -42,6 +44,13 @@ class Framed(msgspec.Struct):
     """Bytes that `truncate` left out."""
     skip: int = 0
     """0, `LINE` or `EVENT`: part of the position, and what the next `split` must be told."""
+    first: int | None = None
+    """… but none are in `starts` where lines follow each other from here on."""
+
+    @property
+    def offsets(self) -> Sequence[int]:
+        """Where each event starts."""
+        return self.starts if self.first is None else Following(self.lines, self.first)
 
 
 class Framer(Protocol):
@@ -90,7 +99,7 @@ class _Limit:
             offsets = [offset for offset, line in zip(offsets, lines, strict=True) if line]
             lines = list(filter(None, lines))
         out.lines += lines
-        out.offsets += offsets
+        out.starts += offsets
 
     def _begin(self, out: Framed, raw: bytes, offset: int) -> int:
         """Ship the first piece of an over-long event; returns its length."""
@@ -118,7 +127,7 @@ class _Limit:
         if raw[end] & 0xC0 == 0x80:  # not UTF-8
             end = start + self.max_bytes
         out.lines.append(raw[start:end])
-        out.offsets.append(offset + start)
+        out.starts.append(offset + start)
         return end
 
 
@@ -128,6 +137,13 @@ class Lines(_Limit):
     def split(self, data: bytes, offset: int, final: bool, skip: int = 0) -> Framed:
         """Cut at the line breaks; `\\r` before one is part of it."""
         out = Framed([], [])
+        if not skip and not final:
+            # As nearly always: whole lines, none of them empty, over-long, or ended by \r\n.
+            end = data.rfind(b"\n")
+            lines = data[: max(end, 0)].split(b"\n")
+            sizes = list(map(len, lines))
+            if min(sizes) and max(len(data) - end, max(sizes)) <= self.max_bytes and b"\r" not in data:
+                return Framed(lines, [], end + 1, first=offset)
         if skip:
             end = data.find(b"\n")
             closed = end >= 0 or final
@@ -158,9 +174,9 @@ class Tracebacks(_Limit):
     """A line that looks like the start of a log record begins an event, and every other line belongs to it.
 
     That holds for messages of several lines, SQL, code, and the traceback under `ERROR …`. Lines that come before any
-    such line (a program without a logger, whose stderr is read) are events of their own, but a stack trace of Python,
-    Java, JavaScript, Go, Ruby or C# is one event, with its causes, groups and notes. Blank lines between events ship
-    nothing. A pattern of one's own replaces all of this: it begins an event, other lines belong to the one before.
+    such line (a program without a logger, whose stderr is read) are events of their own, but a stack trace of Python
+    (rich's boxes too), Java, JavaScript, Go, Ruby, C#, PHP, Rust or Dart is one event, with its causes, groups and notes.
+    Blank lines between events ship nothing. A pattern of one's own replaces all of this: it begins an event, other lines belong to the one before.
 
     What the bytes cannot tell:
     - where the message ends in a bare Python traceback whose message has several lines: indented lines, and one line

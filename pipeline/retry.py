@@ -311,5 +311,4 @@ def _batch(letter: Letter, records: list[Record], sinks: Iterable[str]) -> Batch
         read_at_ns=letter.read_at_ns,
         state={},
         repeated=True,
-        dead=[],
     )

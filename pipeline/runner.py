@@ -24,7 +24,6 @@ from .flight import Begun, Flight, Flown, Taken
 from .log import log
 from .meter import Meter
 from .partition import Partitions
-from .record import Record
 
 CHECKPOINT_SECONDS = 1.0
 """How often positions that moved are saved."""
@@ -154,21 +153,18 @@ class Runner:
             await self.flight.note(flown)
         partition.end = end
         ack = partition.ledger.promise(chunk.position, end)
-        batch = Batch(
-            records=list(map(Record, chunk.lines, chunk.offsets)),
-            source=name,
-            partition=chunk.partition,
-            labels=chunk.labels,
-            ack=ack,
-            read_at_ns=read_at_ns,
-            state=partition.state,
+        batch = Batch.of_chunk(
+            chunk,
+            name,
+            ack,
+            read_at_ns,
+            partition.state,
             slot=partition.slot,
             repeated=known is not None,
             span=(start, end),
-            dead=[],
         )
         meter = self.meters[name]
-        read = len(batch.records)
+        read = len(batch)
         meter.count_in(read, chunk.size)
         if chunk.long or chunk.cut:
             meter.long += chunk.long
@@ -176,11 +172,11 @@ class Runner:
             log.warning("events over the limit", source=name, path=chunk.labels.get("file", ""), left_out=chunk.cut)
         begun = time.perf_counter()
         batch = self.chain.run(batch)
-        meter.count_out(len(batch.records), batch.size, time.perf_counter() - begun)
+        meter.count_out(len(batch), batch.size, time.perf_counter() - begun)
         books = ack.books
         books.read += read
         books.dead += len(batch.dead)
-        books.dropped += read - len(batch.records) - len(batch.dead)
+        books.dropped += read - len(batch) - len(batch.dead)
         ack.state = msgspec.json.encode(partition.state)
         if batch.dead:
             ack.owed.add(DEAD_LETTER)

@@ -13,6 +13,7 @@ from ..pipeline.match import Match
 class Drop(Stage):
     """Leave out the records that match; they are counted as dropped."""
 
+    rewrites: ClassVar[bool] = False
     reason: ClassVar[str] = "match"
 
     match: Match

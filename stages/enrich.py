@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cached_property
+from typing import ClassVar
 
 from ..pipeline.batch import Batch
 from ..pipeline.component import Stage
@@ -22,6 +23,8 @@ _CARRIED_CHARS = 256  # the state is saved with every position
 
 class Enrich(Stage):
     """Put fields beside a record's own; what a record has itself (other than null) stays."""
+
+    rewrites: ClassVar[bool] = False
 
     fields: dict[str, str | int | float | bool] = {}
     """Fixed fields for each record, such as `{ app: fateforger, env: prod }`."""

@@ -13,6 +13,7 @@ from ..pipeline.match import Match
 class Keep(Stage):
     """Keep only the records that match; the others are counted as dropped."""
 
+    rewrites: ClassVar[bool] = False
     reason: ClassVar[str] = "no_match"
 
     match: Match

@@ -9,14 +9,19 @@ head of an entry depends on the length of its line alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-
-from ..record import Record
+from itertools import chain, repeat
 
 TIMESTAMP = 12
+MOST_LENGTHS = 20_000
+"""Lengths of lines to keep the heads of."""
 NANOS = 1_000_000_000
 
-_LOW = [bytes((i & 127 | 128, i >> 7 | 128)) for i in range(1 << 14)]
-_HIGH = [bytes((i & 127 | 128, i >> 7 & 127 | 128, i >> 14)) for i in range((NANOS >> 14) + 1)]
+_MORE = [bytes((i | 128,)) for i in range(128)]
+_LAST = [bytes((i,)) for i in range(128)]
+_LOW = [a + b for b in _MORE for a in _MORE]
+"""The lower 14 bits of the nanos, as the first two bytes of a varint …"""
+_HIGH = [low + c for c in _LAST[: (NANOS >> 28) + 1] for low in _LOW]
+"""… and the upper 16, as its last three."""
 
 
 def varint(n: int) -> bytes:
@@ -63,16 +68,34 @@ class Entries:
         self.seconds: set[int] = set()
         """The Unix seconds of all entries written since it was last emptied."""
         self._heads = _Heads()
+        self._stamped = _Stamped(0)
+        self._tails = _Tails()
         self._pairs: dict[tuple[str, int], bytes] = {}
 
-    def write(self, pieces: Iterable[list[bytes]], records: Sequence[Record]) -> None:
-        """Append each record's entry to the list of pieces that stands at its place."""
+    def write_ticks(self, out: list[bytes], lines: Sequence[bytes], times: range) -> None:
+        """Append the entries of one stream, each 1 ns after the one before, in a third of the time of `write`."""
+        place = 0
+        while place < len(lines):
+            second, ns = divmod(times[place], NANOS)
+            low = ns & 16383
+            end = min(len(lines), place + 16384 - low, place + NANOS - ns)
+            if self._stamped.second != second:
+                self._stamped = _Stamped(second)
+            self.seconds.add(second)
+            part = lines[place:end]
+            sizes = list(map(len, part))
+            heads, tails = map(self._stamped.__getitem__, sizes), map(self._tails.__getitem__, sizes)
+            lows = _LOW[low : low + len(part)]
+            out.extend(chain.from_iterable(zip(heads, lows, repeat(_HIGH[ns >> 14]), tails, part, strict=False)))
+            place = end
+
+    def write(self, pieces: Iterable[list[bytes]], lines: Sequence[bytes], times: Sequence[int]) -> None:
+        """Append each entry to the list of pieces that stands at its place."""
         heads, low, high = self._heads, _LOW, _HIGH
         start, seconds = -NANOS, b""  # a second that no entry is in
-        for out, record in zip(pieces, records, strict=False):
-            line = record.line
+        for out, line, at in zip(pieces, lines, times, strict=False):
             head, tail = heads[len(line)]
-            ns: int = record.time_ns - start  # type: ignore[operator]  # the clock has set it
+            ns = at - start
             if not 0 <= ns < NANOS:
                 second, ns = divmod(ns + start, NANOS)
                 start, seconds = second * NANOS, _seconds(second)
@@ -82,14 +105,14 @@ class Entries:
     def write_with(
         self,
         pieces: Iterable[list[bytes]],
-        records: Sequence[Record],
         lines: Sequence[bytes],
+        times: Sequence[int],
         metadata: Sequence[bytes],
     ) -> None:
-        """The same with other lines and with metadata (made by `pairs`) behind them."""
+        """The same with metadata (made by `pair`) behind the lines."""
         start, seconds = -NANOS, b""
-        for out, record, line, pairs in zip(pieces, records, lines, metadata, strict=False):
-            ns: int = record.time_ns - start  # type: ignore[operator]  # the clock has set it
+        for out, line, at, pairs in zip(pieces, lines, times, metadata, strict=False):
+            ns = at - start
             if not 0 <= ns < NANOS:
                 second, ns = divmod(ns + start, NANOS)
                 start, seconds = second * NANOS, _seconds(second)
@@ -117,12 +140,36 @@ class Entries:
         return head + data
 
 
+class _Tails(dict[int, bytes]):
+    """For each length of line what stands between its entry's timestamp and the line."""
+
+    def __missing__(self, length: int) -> bytes:
+        tail = b"\x12" + varint(length)
+        if len(self) < MOST_LENGTHS:
+            self[length] = tail
+        return tail
+
+
 class _Heads(dict[int, tuple[bytes, bytes]]):
     """For each length of line what stands in front of its entry's timestamp, and between that and the line."""
 
     def __missing__(self, length: int) -> tuple[bytes, bytes]:
         tail = b"\x12" + varint(length)
         head = b"\x12" + varint(2 + TIMESTAMP + len(tail) + length) + b"\x0a\x0c\x08"
-        if len(self) < 20_000:
+        if len(self) < MOST_LENGTHS:
             self[length] = head, tail
         return head, tail
+
+
+class _Stamped(dict[int, bytes]):
+    """For each length of line what stands in front of the nanos of an entry in this second."""
+
+    def __init__(self, second: int) -> None:
+        self.second = second
+        self._stamp = _seconds(second)
+
+    def __missing__(self, length: int) -> bytes:
+        head = b"\x12" + varint(2 + TIMESTAMP + 1 + len(varint(length)) + length) + b"\x0a\x0c\x08" + self._stamp
+        if len(self) < MOST_LENGTHS:
+            self[length] = head
+        return head

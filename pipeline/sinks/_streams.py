@@ -41,6 +41,8 @@ class Streams:
         self._templates = sorted(labels.items())
         self._fields = tuple(dict.fromkeys(chain.from_iterable(template.fields for template in labels.values())))
         self._metadata_fields = [(_metadata_name(field), field) for field in metadata]
+        self.names = [name for name, _ in self._metadata_fields]
+        """Of the metadata."""
         self._line = line
         self._entries = Entries()
 
@@ -49,12 +51,13 @@ class Streams:
         streams: dict[bytes, list[bytes]] = {}
         self._entries.seconds.clear()
         for batch in batches:
-            records = batch.records
-            pieces = self._pieces(batch, streams)
-            if self._line == "raw" and not self._metadata_fields:
-                self._entries.write(pieces, records)
+            lines, times = self.lines(batch), batch.times
+            if self._metadata_fields:
+                self._entries.write_with(self._pieces(batch, streams), lines, times, self._metadata(batch))
+            elif isinstance(times, range) and not self._fields:
+                self._entries.write_ticks(streams.setdefault(self._labels({}), []), lines, times)
             else:
-                self._entries.write_with(pieces, records, self.lines(batch), self._metadata(batch))
+                self._entries.write(self._pieces(batch, streams), lines, times)
         return {labels: stream(labels, entries) for labels, entries in streams.items()}
 
     def span(self) -> tuple[int, int]:
@@ -90,15 +93,27 @@ class Streams:
             ]
         return seen
 
+    def shown(self, entries: Sequence[Entry]) -> list[tuple[bytes, dict[str, str]]]:
+        """Line and metadata of the entries, as they are sent."""
+        seen: list[tuple[bytes, dict[str, str]]] = []
+        for part, _ in _runs(entries):
+            pairs: list[dict[str, str]] = [{} for _ in part.records]
+            for name, field in self._metadata_fields:
+                for own, value in zip(pairs, part.values(field), strict=True):
+                    if value is not None and value != "":
+                        own[name] = _text(value).encode("utf-8", "replace").decode()
+            seen += zip(self.lines(part), pairs, strict=True)
+        return seen
+
     def lines(self, batch: Batch) -> list[bytes]:
         """The lines that ship."""
-        return [r.line for r in batch.records] if self._line == "raw" else [r.to_json() for r in batch.records]
+        return batch.lines if self._line == "raw" else [r.to_json() for r in batch.records]
 
     def _pieces(self, batch: Batch, streams: dict[bytes, list[bytes]]) -> Iterable[list[bytes]]:
         """For each record the list of pieces of its stream."""
         fields = self._fields
         if not fields:
-            return repeat(streams.setdefault(self._labels({}), []), len(batch.records))
+            return repeat(streams.setdefault(self._labels({}), []), len(batch))
         columns = [_keys(batch.values(field)) for field in fields]
         keys: list[Any] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
         known: dict[Any, list[bytes]] = {}
@@ -121,8 +136,6 @@ class Streams:
         return ("{" + ", ".join(pairs or ['source="unknown"']) + "}").encode()
 
     def _metadata(self, batch: Batch) -> Sequence[bytes]:
-        if not self._metadata_fields:
-            return list(repeat(b"", len(batch.records)))
         pair = self._entries.pair
         columns = [
             [b"" if value is None or value == "" else pair(name, _text(value)) for value in batch.values(field)]

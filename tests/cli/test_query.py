@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tailrace.cli.query import as_json, printable, query, readable
+from tailrace.cli._found import as_json, printable, readable
+from tailrace.cli.query import query
 
 app = typer.Typer()
 app.command()(query)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.pipeline.batch import Chunk, Dead
+from tailrace.pipeline.ack import Ack
+from tailrace.pipeline.batch import Batch, Chunk, Dead
 from tailrace.pipeline.record import Record
 from tailrace.testing import batch_of, lines_of
 
@@ -68,6 +69,37 @@ def test_no_two_batches_share_a_list_of_dead() -> None:
     one, other = batch_of(b"a"), batch_of(b"b")
     one.dead.append(Dead(Record(b"a"), "stage", "reason"))
     assert other.dead == []
+
+
+def chunk_of(data: bytes) -> Batch:
+    chunk = Chunk.of_lines("p", data, 100, {"source": "s"})
+    return Batch.of_chunk(chunk, "s", Ack({}, 0, ()), 7, {}, slot=3)
+
+
+def test_a_batch_of_a_chunk_has_its_lines_and_times_before_it_has_records() -> None:
+    batch = chunk_of(b"a\nbc\n")
+    batch.set_times(range(50, 52))
+    assert (len(batch), batch.lines, batch.times, batch.ends()) == (2, [b"a", b"bc"], range(50, 52), (50, 51))
+    assert batch.measure() == 3
+    assert batch.untouched
+
+
+def test_records_made_later_have_the_times_that_were_set_before() -> None:
+    batch = chunk_of(b"a\nbc\n")
+    batch.set_times(range(50, 52))
+    assert batch.records == [Record(b"a", 100, 50), Record(b"bc", 102, 51)]
+    assert not batch.untouched
+    assert batch.records[0] is batch.records[0]
+    assert (len(batch), batch.lines, batch.times, batch.ends()) == (2, [b"a", b"bc"], [50, 51], (50, 51))
+
+
+def test_records_made_first_take_times_too() -> None:
+    batch = chunk_of(b"a\nbc\n")
+    batch.records[1].line = b"changed"
+    batch.set_times(range(50, 52))
+    assert [record.time_ns for record in batch.records] == [50, 51]
+    assert batch.lines == [b"a", b"changed"]
+    assert batch.with_records(batch.records[1:]).times == [51]
 
 
 def test_a_batch_measures_the_lines_that_ship() -> None:

@@ -28,7 +28,7 @@ def feed(framing: Framer, parts: list[bytes], begin: int = 0) -> Framed:
         framed = framing.split(rest, offset, place == len(parts), skip)
         rest, offset, skip = rest[framed.taken :], offset + framed.taken, framed.skip
         all_of_it.lines += framed.lines
-        all_of_it.offsets += framed.offsets
+        all_of_it.starts += framed.offsets
         all_of_it.taken += framed.taken
         all_of_it.long += framed.long
         all_of_it.cut += framed.cut

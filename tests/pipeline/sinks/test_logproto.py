@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.pipeline.record import Record
 from tailrace.pipeline.sinks import _logproto
 from tailrace.pipeline.sinks._logproto import Entries, field, varint
 
@@ -25,7 +24,14 @@ Read = Callable[[bytes], list[Pushed]]
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 TIMES = st.integers(0, (1 << 63) - 1) | st.integers(1_772_667_360 * 10**9, 1_772_667_362 * 10**9)
 LINES = st.binary(max_size=300) | st.integers(0, 70_000).map(bytes)
-RECORDS = st.lists(st.builds(Record, line=LINES, time_ns=TIMES), max_size=12)
+ENTRIES = st.lists(st.tuples(LINES, TIMES), max_size=12)
+
+Given = list[tuple[bytes, int]]
+"""Lines and their times."""
+
+
+def columns(given: Given) -> tuple[list[bytes], list[int]]:
+    return [line for line, _ in given], [at for _, at in given]
 
 
 def stream(labels: bytes, entries: list[bytes]) -> bytes:
@@ -45,49 +51,64 @@ def test_a_field_has_its_number_and_length_in_front() -> None:
     assert field(2, b"x" * 200) == b"\x12\xc8\x01" + b"x" * 200
 
 
-@given(records=RECORDS, labels=TEXT)
-def test_entries_are_read_back_as_they_were(read_push: Read, records: list[Record], labels: str) -> None:
+@given(given=ENTRIES, labels=TEXT)
+def test_entries_are_read_back_as_they_were(read_push: Read, given: Given, labels: str) -> None:
     entries: list[bytes] = []
-    Entries().write([entries] * len(records), records)
+    Entries().write([entries] * len(given), *columns(given))
     assert [tuple(one) for one in read_push(stream(labels.encode(), entries))] == [
-        (labels, record.time_ns, record.line, {}) for record in records
+        (labels, at, line, {}) for line, at in given
     ]
 
 
 @given(
-    records=RECORDS,
+    lines=st.lists(LINES, max_size=12),
+    start=TIMES.filter(lambda at: at < 1 << 62) | st.sampled_from([10**18 - 3, 10**18 + 16380, 10**18 + 999_999_995]),
+)
+def test_ticks_are_the_same_entries(lines: list[bytes], start: int) -> None:
+    """Over the edge of a second and of the 14 bits that a table has."""
+    ticks: list[bytes] = []
+    single: list[bytes] = []
+    times = range(start, start + len(lines))
+    writer, other = Entries(), Entries()
+    writer.write_ticks(ticks, lines[:5], times[:5])
+    writer.write_ticks(ticks, lines[5:], times[5:])
+    other.write([single] * len(lines), lines, times)
+    assert b"".join(ticks) == b"".join(single)
+    assert writer.seconds == other.seconds
+
+
+@given(
+    given=ENTRIES,
     metadata=st.lists(st.dictionaries(TEXT, TEXT, max_size=3), min_size=12, max_size=12),
-    line=st.sampled_from([b"", b"another line"]),
 )
 def test_entries_with_metadata_are_read_back_as_they_were(
-    read_push: Read, records: list[Record], metadata: list[dict[str, str]], line: bytes
+    read_push: Read, given: Given, metadata: list[dict[str, str]]
 ) -> None:
     writer, entries = Entries(), list[bytes]()
-    lines = [line or record.line for record in records]
-    pairs = [b"".join(writer.pair(name, value) for name, value in one.items()) for one in metadata[: len(records)]]
-    writer.write_with([entries] * len(records), records, lines, pairs)
+    lines, times = columns(given)
+    pairs = [b"".join(writer.pair(name, value) for name, value in one.items()) for one in metadata[: len(given)]]
+    writer.write_with([entries] * len(given), lines, times, pairs)
     assert [tuple(one) for one in read_push(stream(b'{a="b"}', entries))] == [
-        ('{a="b"}', record.time_ns, shipped, one)
-        for record, shipped, one in zip(records, lines, metadata, strict=False)
+        ('{a="b"}', at, line, one) for (line, at), one in zip(given, metadata, strict=False)
     ]
 
 
-@given(records=RECORDS)
-def test_both_ways_write_the_same_entry(records: list[Record]) -> None:
+@given(given=ENTRIES)
+def test_both_ways_write_the_same_entry(given: Given) -> None:
     with_metadata: list[bytes] = []
     without: list[bytes] = []
-    Entries().write([without] * len(records), records)
-    lines = [record.line for record in records]
-    Entries().write_with([with_metadata] * len(records), records, lines, [b""] * len(records))
+    Entries().write([without] * len(given), *columns(given))
+    Entries().write_with([with_metadata] * len(given), *columns(given), [b""] * len(given))
     assert b"".join(with_metadata) == b"".join(without)
 
 
-@given(records=RECORDS)
-def test_records_go_to_the_stream_that_stands_at_their_place(read_push: Read, records: list[Record]) -> None:
+@given(given=ENTRIES)
+def test_records_go_to_the_stream_that_stands_at_their_place(read_push: Read, given: Given) -> None:
     streams: list[list[bytes]] = [[], []]
-    Entries().write([streams[len(record.line) % 2] for record in records], records)
+    lines, times = columns(given)
+    Entries().write([streams[len(line) % 2] for line in lines], lines, times)
     read = read_push(b"".join(stream(b"%d" % n, entries) for n, entries in enumerate(streams)))
-    assert [one.line for one in read] == sorted([record.line for record in records], key=lambda line: len(line) % 2)
+    assert [one.line for one in read] == sorted(lines, key=lambda line: len(line) % 2)
     assert all(int(one.labels) == len(one.line) % 2 for one in read)
 
 
@@ -98,14 +119,14 @@ def test_records_go_to_the_stream_that_stands_at_their_place(read_push: Read, re
 )
 def test_any_time_takes_twelve_bytes_and_comes_back(read_push: Read, time_ns: int) -> None:
     entries: list[bytes] = []
-    Entries().write([entries], [Record(b"x", time_ns=time_ns)])
+    Entries().write([entries], [b"x"], [time_ns])
     assert len(b"".join(entries)) == 2 + 2 + 12 + 3
     assert read_push(stream(b"", entries))[0].time_ns == time_ns
 
 
 def test_a_value_that_is_not_utf_8_becomes_readable(read_push: Read) -> None:
     writer, entries = Entries(), list[bytes]()
-    writer.write_with([entries], [Record(b"x", time_ns=0)], [b"x"], [writer.pair("id", "a\udc80b")])
+    writer.write_with([entries], [b"x"], [0], [writer.pair("id", "a\udc80b")])
     assert read_push(stream(b"", entries))[0].metadata == {"id": "a?b"}
 
 
@@ -114,7 +135,7 @@ def test_the_heads_that_are_remembered_are_bounded(read_push: Read) -> None:
     heads = [writer._heads[length] for length in range(20_002)]
     assert len(writer._heads) == 20_000
     assert heads[20_001] == writer._heads[20_001]
-    writer.write([entries], [Record(bytes(20_001), time_ns=0)])
+    writer.write([entries], [bytes(20_001)], [0])
     assert read_push(stream(b"", entries))[0].line == bytes(20_001)
     pairs = [writer.pair(str(n), "x") for n in range(10_001)]
     assert pairs[-1] == writer.pair("10000", "x")
