@@ -8,8 +8,9 @@ head of an entry depends on the length of its line alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
+from typing import Any
 
 TIMESTAMP = 12
 MOST_LENGTHS = 20_000
@@ -89,29 +90,33 @@ class Entries:
             out.extend(chain.from_iterable(zip(heads, lows, repeat(_HIGH[ns >> 14]), tails, part, strict=False)))
             place = end
 
-    def write(self, pieces: Iterable[list[bytes]], lines: Sequence[bytes], times: Sequence[int]) -> None:
-        """Append each entry to the list of pieces that stands at its place."""
+    def write(
+        self, streams: Mapping[Any, list[bytes]], keys: Iterable[object], lines: Sequence[bytes], times: Sequence[int]
+    ) -> None:
+        """Append each entry to the pieces of the stream with its key."""
         heads, low, high = self._heads, _LOW, _HIGH
         start, seconds = -NANOS, b""  # a second that no entry is in
-        for out, line, at in zip(pieces, lines, times, strict=False):
+        for key, line, at in zip(keys, lines, times, strict=False):
             head, tail = heads[len(line)]
             ns = at - start
             if not 0 <= ns < NANOS:
                 second, ns = divmod(ns + start, NANOS)
                 start, seconds = second * NANOS, _seconds(second)
                 self.seconds.add(second)
+            out = streams[key]
             out += (head, seconds, low[ns & 16383], high[ns >> 14], tail, line)
 
     def write_with(
         self,
-        pieces: Iterable[list[bytes]],
+        streams: Mapping[Any, list[bytes]],
+        keys: Iterable[object],
         lines: Sequence[bytes],
         times: Sequence[int],
         metadata: Sequence[bytes],
     ) -> None:
         """The same with metadata (made by `pair`) behind the lines."""
         start, seconds = -NANOS, b""
-        for out, line, at, pairs in zip(pieces, lines, times, metadata, strict=False):
+        for key, line, at, pairs in zip(keys, lines, times, metadata, strict=False):
             ns = at - start
             if not 0 <= ns < NANOS:
                 second, ns = divmod(ns + start, NANOS)
@@ -119,6 +124,7 @@ class Entries:
                 self.seconds.add(second)
             tail = b"\x12" + varint(len(line))
             size = 2 + TIMESTAMP + len(tail) + len(line) + len(pairs)
+            out = streams[key]
             out += (
                 b"\x12" + varint(size) + b"\x0a\x0c\x08" + seconds,
                 _LOW[ns & 16383],

@@ -18,6 +18,11 @@ from ._refusal import Sent
 Parts: TypeAlias = tuple[bytes, bytes, bytes]
 """A stream in a push request: its head, its labels, its entries."""
 
+Key: TypeAlias = tuple[str | None, ...] | str | None
+"""Values of the fields that labels are made of; where that is one field, its value."""
+
+MOST_LABELS = 10_000
+"""Labels to remember."""
 _TEXT = frozenset({str, type(None)})
 
 
@@ -38,8 +43,7 @@ class Streams:
     """Encodes with the labels, metadata and line of one sink."""
 
     def __init__(self, labels: Mapping[str, Template], metadata: Sequence[str], line: Literal["raw", "json"]) -> None:
-        self._templates = sorted(labels.items())
-        self._fields = tuple(dict.fromkeys(chain.from_iterable(template.fields for template in labels.values())))
+        self._labels = _Labels(labels)
         self._metadata_fields = [(_metadata_name(field), field) for field in metadata]
         self.names = [name for name, _ in self._metadata_fields]
         """Of the metadata."""
@@ -52,12 +56,13 @@ class Streams:
         self._entries.seconds.clear()
         for batch in batches:
             lines, times = self.lines(batch), batch.times
+            pieces = _Pieces(streams, self._labels)
             if self._metadata_fields:
-                self._entries.write_with(self._pieces(batch, streams), lines, times, self._metadata(batch))
-            elif isinstance(times, range) and not self._fields:
-                self._entries.write_ticks(streams.setdefault(self._labels({}), []), lines, times)
+                self._entries.write_with(pieces, self._keys(batch), lines, times, self._metadata(batch))
+            elif isinstance(times, range) and not self._labels.fields:
+                self._entries.write_ticks(pieces[()], lines, times)
             else:
-                self._entries.write(self._pieces(batch, streams), lines, times)
+                self._entries.write(pieces, self._keys(batch), lines, times)
         return {labels: stream(labels, entries) for labels, entries in streams.items()}
 
     def span(self) -> tuple[int, int]:
@@ -67,13 +72,12 @@ class Streams:
 
     def entries(self, batches: Iterable[Batch]) -> list[Entry]:
         """The records with their streams, in the order of the batches."""
-        streams: dict[bytes, list[bytes]] = {}
-        found: list[Entry] = []
-        for batch in batches:
-            pieces = list(self._pieces(batch, streams))
-            names = {id(own): labels for labels, own in streams.items()}
-            found += [Entry(names[id(own)], batch, r) for own, r in zip(pieces, batch.records, strict=True)]
-        return found
+        labels = self._labels
+        return [
+            Entry(labels[key], batch, record)
+            for batch in batches
+            for key, record in zip(self._keys(batch), batch.records, strict=False)
+        ]
 
     def sent(self, entries: Sequence[Entry]) -> list[Sent]:
         """What Loki sees of the entries."""
@@ -109,31 +113,12 @@ class Streams:
         """The lines that ship."""
         return batch.lines if self._line == "raw" else [r.to_json() for r in batch.records]
 
-    def _pieces(self, batch: Batch, streams: dict[bytes, list[bytes]]) -> Iterable[list[bytes]]:
-        """For each record the list of pieces of its stream."""
-        fields = self._fields
-        if not fields:
-            return repeat(streams.setdefault(self._labels({}), []), len(batch))
-        columns = [_keys(batch.values(field)) for field in fields]
-        keys: list[Any] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-        known: dict[Any, list[bytes]] = {}
-        pieces = []
-        for key in keys:
-            out = known.get(key)
-            if out is None:
-                values = dict(zip(fields, key if len(fields) > 1 else (key,), strict=True))
-                out = known[key] = streams.setdefault(self._labels(values), [])
-            pieces.append(out)
-        return pieces
-
-    def _labels(self, values: Mapping[str, object]) -> bytes:
-        """The labels as Loki writes them, sorted by name."""
-        pairs = []
-        for name, template in self._templates:
-            value = template.render(lambda field: sanitize(values[field]) if values[field] is not None else "")
-            if value:
-                pairs.append(f"{name}={json.dumps(value, ensure_ascii=False)}")
-        return ("{" + ", ".join(pairs or ['source="unknown"']) + "}").encode()
+    def _keys(self, batch: Batch) -> Iterable[Key]:
+        """For each record the values that its labels are made of."""
+        columns = [_texts(batch.values(field)) for field in self._labels.fields]
+        if len(columns) == 1:
+            return columns[0]
+        return zip(*columns, strict=True) if columns else repeat(())
 
     def _metadata(self, batch: Batch) -> Sequence[bytes]:
         pair = self._entries.pair
@@ -142,6 +127,39 @@ class Streams:
             for name, field in self._metadata_fields
         ]
         return columns[0] if len(columns) == 1 else [b"".join(pairs) for pairs in zip(*columns, strict=True)]
+
+
+class _Labels(dict[Key, bytes]):
+    """By the values that they are made of, labels as Loki writes them, sorted by name; those it made it remembers."""
+
+    def __init__(self, templates: Mapping[str, Template]) -> None:
+        self.fields = tuple(dict.fromkeys(chain.from_iterable(template.fields for template in templates.values())))
+        self._templates = sorted(templates.items())
+
+    def __missing__(self, key: Key) -> bytes:
+        values = dict(zip(self.fields, key if isinstance(key, tuple) else (key,), strict=True))
+        pairs = []
+        for name, template in self._templates:
+            value = template.render(lambda field: sanitize(values[field]))
+            if value:
+                pairs.append(f"{name}={json.dumps(value, ensure_ascii=False)}")
+        labels = ("{" + ", ".join(pairs or ['source="unknown"']) + "}").encode()
+        if len(self) >= MOST_LABELS:
+            self.clear()
+        self[key] = labels
+        return labels
+
+
+class _Pieces(dict[Key, list[bytes]]):
+    """By the values of its labels, what was written of a stream: several values may come to the same labels."""
+
+    def __init__(self, streams: dict[bytes, list[bytes]], labels: _Labels) -> None:
+        self._streams = streams
+        self._labels = labels
+
+    def __missing__(self, key: Key) -> list[bytes]:
+        pieces = self[key] = self._streams.setdefault(self._labels[key], [])
+        return pieces
 
 
 def regroup(entries: Iterable[Entry]) -> list[Batch]:
@@ -158,7 +176,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _keys(values: list[Any]) -> list[str | None]:
+def _texts(values: list[Any]) -> list[str | None]:
     """The values as text, so that a list can be a key, and 1, 1.0 and true are three of them."""
     if _TEXT.issuperset(map(type, values)):
         return values

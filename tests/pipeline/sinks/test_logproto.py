@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from typing import NamedTuple
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_field_has_its_number_and_length_in_front() -> None:
 @given(given=ENTRIES, labels=TEXT)
 def test_entries_are_read_back_as_they_were(read_push: Read, given: Given, labels: str) -> None:
     entries: list[bytes] = []
-    Entries().write([entries] * len(given), *columns(given))
+    Entries().write({"": entries}, repeat(""), *columns(given))
     assert [tuple(one) for one in read_push(stream(labels.encode(), entries))] == [
         (labels, at, line, {}) for line, at in given
     ]
@@ -72,7 +73,7 @@ def test_ticks_are_the_same_entries(lines: list[bytes], start: int) -> None:
     writer, other = Entries(), Entries()
     writer.write_ticks(ticks, lines[:5], times[:5])
     writer.write_ticks(ticks, lines[5:], times[5:])
-    other.write([single] * len(lines), lines, times)
+    other.write({"": single}, repeat(""), lines, times)
     assert b"".join(ticks) == b"".join(single)
     assert writer.seconds == other.seconds
 
@@ -87,7 +88,7 @@ def test_entries_with_metadata_are_read_back_as_they_were(
     writer, entries = Entries(), list[bytes]()
     lines, times = columns(given)
     pairs = [b"".join(writer.pair(name, value) for name, value in one.items()) for one in metadata[: len(given)]]
-    writer.write_with([entries] * len(given), lines, times, pairs)
+    writer.write_with({"": entries}, repeat(""), lines, times, pairs)
     assert [tuple(one) for one in read_push(stream(b'{a="b"}', entries))] == [
         ('{a="b"}', at, line, one) for (line, at), one in zip(given, metadata, strict=False)
     ]
@@ -97,17 +98,17 @@ def test_entries_with_metadata_are_read_back_as_they_were(
 def test_both_ways_write_the_same_entry(given: Given) -> None:
     with_metadata: list[bytes] = []
     without: list[bytes] = []
-    Entries().write([without] * len(given), *columns(given))
-    Entries().write_with([with_metadata] * len(given), *columns(given), [b""] * len(given))
+    Entries().write({"": without}, repeat(""), *columns(given))
+    Entries().write_with({"": with_metadata}, repeat(""), *columns(given), [b""] * len(given))
     assert b"".join(with_metadata) == b"".join(without)
 
 
 @given(given=ENTRIES)
 def test_records_go_to_the_stream_that_stands_at_their_place(read_push: Read, given: Given) -> None:
-    streams: list[list[bytes]] = [[], []]
+    streams: dict[int, list[bytes]] = {0: [], 1: []}
     lines, times = columns(given)
-    Entries().write([streams[len(line) % 2] for line in lines], lines, times)
-    read = read_push(b"".join(stream(b"%d" % n, entries) for n, entries in enumerate(streams)))
+    Entries().write(streams, [len(line) % 2 for line in lines], lines, times)
+    read = read_push(b"".join(stream(b"%d" % n, entries) for n, entries in streams.items()))
     assert [one.line for one in read] == sorted(lines, key=lambda line: len(line) % 2)
     assert all(int(one.labels) == len(one.line) % 2 for one in read)
 
@@ -119,14 +120,14 @@ def test_records_go_to_the_stream_that_stands_at_their_place(read_push: Read, gi
 )
 def test_any_time_takes_twelve_bytes_and_comes_back(read_push: Read, time_ns: int) -> None:
     entries: list[bytes] = []
-    Entries().write([entries], [b"x"], [time_ns])
+    Entries().write({"": entries}, [""], [b"x"], [time_ns])
     assert len(b"".join(entries)) == 2 + 2 + 12 + 3
     assert read_push(stream(b"", entries))[0].time_ns == time_ns
 
 
 def test_a_value_that_is_not_utf_8_becomes_readable(read_push: Read) -> None:
     writer, entries = Entries(), list[bytes]()
-    writer.write_with([entries], [b"x"], [0], [writer.pair("id", "a\udc80b")])
+    writer.write_with({"": entries}, [""], [b"x"], [0], [writer.pair("id", "a\udc80b")])
     assert read_push(stream(b"", entries))[0].metadata == {"id": "a?b"}
 
 
@@ -135,7 +136,7 @@ def test_the_heads_that_are_remembered_are_bounded(read_push: Read) -> None:
     heads = [writer._heads[length] for length in range(20_002)]
     assert len(writer._heads) == 20_000
     assert heads[20_001] == writer._heads[20_001]
-    writer.write([entries], [bytes(20_001)], [0])
+    writer.write({"": entries}, [""], [bytes(20_001)], [0])
     assert read_push(stream(b"", entries))[0].line == bytes(20_001)
     pairs = [writer.pair(str(n), "x") for n in range(10_001)]
     assert pairs[-1] == writer.pair("10000", "x")
