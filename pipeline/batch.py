@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import msgspec
 
@@ -15,6 +15,9 @@ from .record import Record
 
 Position: TypeAlias = dict[str, int | str]
 """Where a partition was read up to; only its source understands it. `offset` is in the records' own count."""
+
+LineForm: TypeAlias = Literal["raw", "json"]
+"""`raw`: the line as the stages left it. `json`: all fields as one JSON object."""
 
 
 class Following(Sequence[int]):
@@ -213,6 +216,12 @@ class Batch:
             return
         for record, time_ns in zip(self._records, times, strict=True):
             record.time_ns = time_ns
+
+    def shipped(self, line: LineForm) -> list[bytes]:
+        """What a sink ships of every record."""
+        if line == "raw":
+            return self.lines
+        return [r.line if r.format == "json" and not r.added else r.to_json() for r in self.records]
 
     def values(self, field: str) -> list[Any]:
         """One field of every record, None where it is missing; partition labels count as fields."""

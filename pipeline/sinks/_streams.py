@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, groupby, repeat
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from ..batch import Batch
+from ..batch import Batch, LineForm
 from ..labels import sanitize
 from ..options import Template
 from ..record import Record
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 class Streams:
     """Encodes with the labels, metadata and line of one sink."""
 
-    def __init__(self, labels: Mapping[str, Template], metadata: Sequence[str], line: Literal["raw", "json"]) -> None:
+    def __init__(self, labels: Mapping[str, Template], metadata: Sequence[str], line: LineForm) -> None:
         self._labels = _Labels(labels)
         self._metadata_fields = [(_metadata_name(field), field) for field in metadata]
         self.names = [name for name, _ in self._metadata_fields]
@@ -111,7 +111,7 @@ class Streams:
 
     def lines(self, batch: Batch) -> list[bytes]:
         """The lines that ship."""
-        return batch.lines if self._line == "raw" else [r.to_json() for r in batch.records]
+        return batch.shipped(self._line)
 
     def _keys(self, batch: Batch) -> Iterable[Key]:
         """For each record the values that its labels are made of."""

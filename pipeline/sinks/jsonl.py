@@ -16,7 +16,7 @@ from threading import Lock
 import cramjam
 import msgspec
 
-from ..batch import Batch, Position
+from ..batch import Batch, LineForm, Position
 from ..component import ProbeError, Sink
 from ..log import log
 from ..options import Duration, Size, Template
@@ -49,6 +49,8 @@ class Jsonl(Sink):
     path: Template
     """Where to write: `{source}`, `{date}` and `{hour}` (of the event, UTC), or any `{field}`. Values are made safe for
     a file name, and nothing is written outside the folder in front of the first `{`."""
+    line: LineForm = "json"
+    """`json` writes all fields as one JSON object, `raw` the line as the stages left it: a plain copy of the log."""
     rotate_bytes: Size | None = None
     """Go on in a next file (`name.1.jsonl`, `name.2.jsonl` …) when this one has reached the size."""
     rotate_every: Duration | None = None
@@ -101,11 +103,11 @@ class Jsonl(Sink):
 
     async def send(self, batches: Sequence[Batch]) -> None:
         """Append and fsync; what a full disk cut short is taken back, and the send fails to be tried again."""
-        by_path: dict[str, list[Record]] = {}
+        lines: dict[str, list[bytes]] = {}
         for batch in batches:
-            for path, records in self._paths(batch):
-                by_path.setdefault(path, []).extend(records)
-        data = {path: b"".join([r.to_json() + b"\n" for r in records]) for path, records in by_path.items()}
+            for path, part in self._paths(batch):
+                lines.setdefault(path, []).extend(part.shipped(self.line))
+        data = {path: b"\n".join([*own, b""]) for path, own in lines.items()}
         if new := await asyncio.to_thread(self._begin, data):
             # Written down before the first byte of it: only so can a restart cut off what came after.
             self._lengths |= new
@@ -116,10 +118,12 @@ class Jsonl(Sink):
         """Close all files, once the write of a cancelled `send` is through: it goes on in its thread."""
         await asyncio.to_thread(self._close)
 
-    def _paths(self, batch: Batch) -> Iterable[tuple[str, list[Record]]]:
-        """The batch's records by the path they go to."""
+    def _paths(self, batch: Batch) -> Iterable[tuple[str, Batch]]:
+        """The batch in parts by the path they go to."""
         fields = self.path.fields
-        times = [record.time_ns or 0 for record in batch.records]
+        if not fields:
+            return [(self.path.text, batch)]
+        times = batch.times
         step = HOUR_NS if "hour" in fields else DAY_NS
         most = NAME_CHARS // max(1, len(fields))
         columns: list[Sequence[object]] = []
@@ -128,13 +132,15 @@ class Jsonl(Sink):
                 columns.append([at // step for at in times])
             else:
                 columns.append([_safe(value, most) for value in batch.values(field)])
-        keys = list(zip(*columns, strict=True)) if columns else [()] * len(times)
+        keys = list(zip(*columns, strict=True))
         if len(set(keys)) == 1:
-            return [(self._render(keys[0], times[0]), batch.records)]
+            return [(self._render(keys[0], times[0]), batch)]
         groups: dict[tuple[object, ...], list[Record]] = {}
         for key, record in zip(keys, batch.records, strict=True):
             groups.setdefault(key, []).append(record)
-        return [(self._render(key, records[0].time_ns or 0), records) for key, records in groups.items()]
+        return [
+            (self._render(key, records[0].time_ns or 0), batch.with_records(records)) for key, records in groups.items()
+        ]
 
     def _render(self, key: tuple[object, ...], at_ns: int) -> str:
         values = dict(zip(self.path.fields, key, strict=True))

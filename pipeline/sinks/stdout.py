@@ -6,17 +6,18 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from itertools import chain
+from typing import ClassVar
 
-from ..batch import Batch
+from ..batch import Batch, LineForm
 from ..component import Gone, Sink
 
 
 class Stdout(Sink):
     """Prints each record's line, or all its fields as JSON."""
 
-    format: Literal["line", "json"] = "line"
-    """`line` prints the line that ships (a multi-line event as several lines), `json` the fields as one JSON object."""
+    line: LineForm = "raw"
+    """`raw` prints the line that ships (a multi-line event as several lines), `json` all fields as one JSON object."""
 
     concurrency: ClassVar[int] = 1
 
@@ -26,10 +27,9 @@ class Stdout(Sink):
 
     async def send(self, batches: Sequence[Batch]) -> None:
         """Write and flush. Raises Gone when the reader went away."""
-        records = [record for batch in batches for record in batch.records]
-        lines = [record.line for record in records] if self.format == "line" else [r.to_json() for r in records]
+        lines = chain.from_iterable(batch.shipped(self.line) for batch in batches)
         try:
-            await asyncio.to_thread(_write, b"".join([line + b"\n" for line in lines]))
+            await asyncio.to_thread(_write, b"\n".join([*lines, b""]))
         except BrokenPipeError:
             # What Python still holds for it would fail once more, and be told, at the exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.pipeline.batch import Batch
+from tailrace.pipeline.ack import Ack
+from tailrace.pipeline.batch import Batch, Chunk
 from tailrace.pipeline.component import ProbeError
 from tailrace.pipeline.match import Match
 from tailrace.pipeline.options import Duration, Size, Template
@@ -73,6 +74,21 @@ async def test_a_json_line_is_written_byte_for_byte(tmp_path: Path) -> None:
     await sink.send([json_batch(b'{"c": null}')])
     await sink.close()
     assert files(tmp_path) == {"a.jsonl": b'{"a":  1.50}\n{"b":"\\u00e9","b":2 }\n{}\n{"c": null}\n'}
+
+
+async def test_raw_archives_are_copies_of_the_log(tmp_path: Path) -> None:
+    log = b"plain\ncaf\xe9\n  {}\n"
+    chunk = Chunk.of_lines("p", log, 0, {"source": "app"})
+    batch = Batch.of_chunk(chunk, "app", Ack({}, 0, ()), MIDNIGHT, {})
+    batch.set_times(range(MIDNIGHT, MIDNIGHT + 3))
+    sink = Jsonl(path=Template(f"{tmp_path}/{{source}}.log"), name="copy", line="raw")
+    dated = Jsonl(path=Template(f"{tmp_path}/{{date}}.log"), name="copy", line="raw")
+    await dated.send([batch])
+    assert batch.untouched
+    await sink.send([batch, json_batch(b'{"a": 1}')])
+    await sink.close()
+    await dated.close()
+    assert files(tmp_path) == {"2026-03-05.log": log, "app.log": log + b'{"a": 1}\n'}
 
 
 async def test_a_text_line_is_written_with_its_time_and_message(tmp_path: Path) -> None:

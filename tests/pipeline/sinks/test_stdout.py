@@ -18,7 +18,7 @@ from tailrace.testing import batch_of
     [
         pytest.param({}, 'plain\n{"a": 1}\nTraceback\n  File\n', id="lines"),
         pytest.param(
-            {"format": "json"},
+            {"line": "json"},
             '{"timestamp":"1970-01-01T00:00:00.000000000Z","message":"plain"}\n{"a": 1}\n'
             '{"timestamp":"1970-01-01T00:00:00.000000000Z","message":"Traceback\\n  File"}\n',
             id="json",
