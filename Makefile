@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test live lint format check bench bench-quick torture services docs lock clean
+.PHONY: help demo test live lint format check bench bench-quick bench-lock torture memory services docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -32,14 +32,25 @@ format: $(READY) ## let ruff lay the code out
 check: lint ## lint, and the tests that need no server: before each commit
 	@$(BIN)/pytest -m "not live"
 
-bench: $(READY) ## measure the speed beside the rivals that are here
-	@benchmarks/run.sh
+bench: $(READY) ## speed, latency and memory beside the rivals that are here, into docs/performance.md (25 minutes)
+	@benchmarks/all.sh
 
-bench-quick: $(READY) ## the same in a minute: tailrace and the probe only
-	@benchmarks/run.sh --quick
+bench-quick: $(READY) ## fail if tailrace has become slow beside syslog-ng or rsyslog (two minutes)
+	@benchmarks/sink/build.sh
+	@$(BIN)/python -m tailrace.benchmarks.gate
+
+bench-lock: $(READY) ## pin the newest matplotlib, which draws the picture of `make bench`
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command 'make bench-lock' --python-version 3.11 --group bench \
+		--constraint requirements-dev.lock -o benchmarks/requirements.lock
 
 torture: services ## kill, rotate, spoil the network, and count every line: RUNS=20 SEED=1 make torture
 	@$(BIN)/python -m tailrace.tests.live.torture --runs $${RUNS:-5} $${SEED:+--seed $$SEED}
+
+memory: services ## what it takes while Loki is away for 10 minutes and logs go on: MINUTES=1 RATE=10 make memory
+	@$(BIN)/python -m tailrace.benchmarks.outage_memory --minutes $${MINUTES:-10} --rate $${RATE:-10} \
+		$${FOLDER:+--folder "$$FOLDER"}
 
 services: $(READY) ## get the real servers for tests (once; kept in ~/.cache/tailrace)
 	@$(BIN)/python -m tests.services install

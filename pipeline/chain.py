@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
 
 import msgspec
@@ -58,8 +60,14 @@ class Chain:
             except Exception as error:
                 # The message may quote the record, so where secrets are not yet hidden only the kind of error is told.
                 reason = type(error).__name__ if withhold else f"{type(error).__name__}: {error}"
-                batch.dead.append(Dead(record, stage.name, reason, withheld=withhold))
+                batch.dead.append(Dead(record, stage.name, reason, hint=_place(error), withheld=withhold))
         return batch.with_records(kept)
+
+
+def _place(error: Exception) -> str:
+    """Where it was raised; the traceback's last entry, for the others are the engine's or lead there."""
+    (*_, frame) = traceback.extract_tb(error.__traceback__)
+    return f"raised at {Path(frame.filename).name}:{frame.lineno}, in {frame.name}"
 
 
 _WORD = re.compile(r"\w{4,}")

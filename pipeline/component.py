@@ -179,7 +179,8 @@ class Sink(Component, kw_only=True):
             Rejected: these records can never be taken; all others of the call were delivered.
             RetryAfter: the other side said when to come again.
             Gone: there is nobody left to deliver to.
-            Exception: anything else is tried again with backoff, as long as it takes.
+            Exception: anything else is tried again with backoff, as long as it takes. Only where an error in saying
+                a record (TypeError, ValueError …) stays, the records to blame go to the dead letter.
         """
         raise NotImplementedError
 

@@ -276,10 +276,18 @@ def _encode(letter: Letter) -> bytes:
 def _plain(value: Any) -> Any:
     """What JSON cannot say (lone surrogates, objects) as text."""
     try:
-        text = json.dumps(value, default=str, skipkeys=True, ensure_ascii=False)
+        text = json.dumps(value, default=_as_text, skipkeys=True, ensure_ascii=False)
         return json.loads(text.encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return type(value)()
+
+
+def _as_text(value: object) -> str:
+    """An object of a stage of a user's own, whose `__str__` may raise anything."""
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
 
 
 def _read(file: Iterable[bytes]) -> Iterator[tuple[bytes, Letter]]:

@@ -23,6 +23,11 @@ EVENT_BYTES = 64
 FREE_EVENTS = 1024
 """… above this number of them."""
 
+FAULTS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What a sink raises that cannot say a record, while one whose other side is away raises OSError and the like …"""
+PATIENCE = 3
+"""… After so many attempts that fail so, the records to blame are looked for: one would hold all others for ever."""
+
 KeepDead = Callable[[Batch, list[Dead]], Awaitable[None]]
 """Writes dead records down, as long as it takes."""
 
@@ -78,27 +83,27 @@ class Delivery:
         Does not wait itself: a record that was read is always in the books of every sink.
         """
         owned = batch
-        if skip_before and batch.records and batch.records[0].offset < skip_before:
+        if skip_before > batch.span[0] and len(batch) and batch.records[0].offset < skip_before:
             owned = owned.with_records([r for r in owned.records if r.offset >= skip_before])
             owned.size = owned.measure()
-            self.meter.drop("delivered_before", len(batch.records) - len(owned.records))
+            self.meter.drop("delivered_before", len(batch) - len(owned))
         if self.sink.match is not None:
             matching = self.sink.match.select(owned)
-            self.meter.drop("no_match", len(owned.records) - len(matching))
+            self.meter.drop("no_match", len(owned) - len(matching))
             owned = owned.with_records(matching)
             owned.size = owned.measure()
         size = owned.size
-        self.meter.count_in(len(batch.records), size)
+        self.meter.count_in(len(batch), size)
         account = batch.ack.books.of(self.sink.name)
-        account.dropped += len(batch.records) - len(owned.records)
-        account.in_flight += len(owned.records)
-        if not owned.records:
+        account.dropped += len(batch) - len(owned)
+        account.in_flight += len(owned)
+        if not len(owned):
             self._settle([batch])
             return
         if not self.held_events:
             self.last_progress = monotonic()
         self.held_bytes += size
-        self.held_events += len(owned.records)
+        self.held_events += len(owned)
         self._queue.append((owned, size))
         self._arrived.set()
 
@@ -156,31 +161,20 @@ class Delivery:
     async def _send(self, group: list[tuple[Batch, int]], slots: asyncio.Semaphore) -> None:
         batches = [batch for batch, _ in group]
         start = perf_counter()
-        buried = [0] * len(batches)
-        failures = 0
-        while True:
-            try:
-                await self.sink.send(batches)
-            except Rejected as rejected:
-                buried = await self._bury(batches, rejected)
-            except Gone:
-                raise
-            except Exception as error:
-                failures += 1
-                await self._back_off(error, failures)
-                continue
-            break
-        if failures:
+        retries = self.meter.retries
+        dead = await self._deliver(batches)
+        buried = await self._bury(batches, dead) if dead else [0] * len(batches)
+        if failures := self.meter.retries - retries:
             log.info("delivery works again", sink=self.sink.name, after_attempts=failures + 1)
         self.failing = ""
         self._clear.set()
         size = sum(size for _, size in group)
         events = 0
-        for batch, dead in zip(batches, buried, strict=True):
-            account, count = batch.ack.books.of(self.sink.name), len(batch.records)
+        for batch, lost in zip(batches, buried, strict=True):
+            account, count = batch.ack.books.of(self.sink.name), len(batch)
             account.in_flight -= count
-            account.delivered += count - dead
-            account.dead += dead
+            account.delivered += count - lost
+            account.dead += lost
             events += count
         self.meter.dead += sum(buried)
         self.meter.count_out(events - sum(buried), size, perf_counter() - start)
@@ -192,8 +186,33 @@ class Delivery:
         self._room.set()
         slots.release()
 
+    async def _deliver(self, batches: list[Batch], failures: int = 0) -> list[Dead]:
+        """Send, as often as it takes. Returns the records that can never be delivered; all others are."""
+        while True:
+            try:
+                await self.sink.send(batches)
+            except Rejected as rejected:
+                return [Dead(record, self.sink.name, reason, rejected.hint) for record, reason in rejected.records]
+            except Gone:
+                raise
+            except Exception as error:
+                failures += 1
+                if failures >= PATIENCE and isinstance(error, FAULTS):
+                    return await self._deliver_apart(batches, error)
+                await self._back_off(error, failures)
+            else:
+                return []
+
+    async def _deliver_apart(self, batches: list[Batch], error: Exception) -> list[Dead]:
+        """Send the halves one after the other, and theirs, down to the single records that the sink raises on."""
+        if len(batches) == len(batches[0]) == 1:
+            log.error("a record that the sink cannot take", sink=self.sink.name, error=_told(error))
+            return [Dead(batches[0].records[0], self.sink.name, _told(error))]
+        halves = [await self._deliver(half, PATIENCE - 1) for half in _halves(batches)]
+        return [dead for half in halves for dead in half]
+
     async def _back_off(self, error: Exception, failures: int) -> None:
-        self.failing = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        self.failing = _told(error)
         self._clear.clear()
         self.meter.retries += 1
         wait = self._jitter(min(BACKOFF_MOST, BACKOFF_FIRST * 2 ** min(failures - 1, 10)))
@@ -202,22 +221,35 @@ class Delivery:
         log.warning("delivery failed, trying again", sink=self.sink.name, error=self.failing, wait_s=round(wait, 2))
         await asyncio.sleep(wait)
 
-    async def _bury(self, batches: list[Batch], rejected: Rejected) -> list[int]:
-        """Put each rejected record into the dead letter of its batch. Returns how many each batch had."""
+    async def _bury(self, batches: list[Batch], dead: list[Dead]) -> list[int]:
+        """Put each of these records into the dead letter of its batch. Returns how many each batch had."""
         buried = []
         for batch in batches:
-            own = {id(record) for record in batch.records}
-            dead = [
-                Dead(record, self.sink.name, reason, rejected.hint)
-                for record, reason in rejected.records
-                if id(record) in own
-            ]
-            if dead:
-                await self._keep_dead(batch, dead)
-            buried.append(len(dead))
+            records = {id(record) for record in batch.records}
+            own = [one for one in dead if id(one.record) in records]
+            if own:
+                await self._keep_dead(batch, own)
+            buried.append(len(own))
         return buried
 
     def _settle(self, batches: list[Batch]) -> None:
         for batch in batches:
             batch.ack.settle(self.sink.name)
         self._settled(self.sink.name, self.position, batches)
+
+
+def _halves(batches: list[Batch]) -> tuple[list[Batch], list[Batch]]:
+    """Two parts of what has more than one record."""
+    if len(batches) > 1:
+        middle = len(batches) // 2
+        return batches[:middle], batches[middle:]
+    (batch,) = batches
+    middle = len(batch) // 2
+    halves = [batch.with_records(records) for records in (batch.records[:middle], batch.records[middle:])]
+    for half in halves:
+        half.size = half.measure()
+    return halves[:1], halves[1:]
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

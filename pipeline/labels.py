@@ -50,7 +50,11 @@ def sanitize(value: object) -> str:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _clean(str(value)[:_LOOK_AT])
-    return _clean(_to_json(value).decode()[:_LOOK_AT])
+    try:
+        text = _to_json(value).decode()
+    except (ValueError, RecursionError):  # lone surrogates; nested too deep: no value to tell a stream by
+        return ""
+    return _clean(text[:_LOOK_AT])
 
 
 @lru_cache(maxsize=4096)

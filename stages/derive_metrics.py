@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -29,6 +29,7 @@ _IDS: Final = frozenset({"session_key", "thread_ts", "user_id", "trace_id", "spa
 _SUFFIXES: Final = {"counter": ("",), "gauge": ("",), "histogram": ("", "_bucket", "_count", "_sum")}
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
+_NESTED: Final = (dict, list)
 _TEXT: Final = frozenset({str, type(None)})
 
 Labels = tuple[str, ...]
@@ -111,6 +112,8 @@ class DeriveMetrics(Stage):
     The numbers begin at 0 with each start, as those of every Prometheus client do.
     """
 
+    rewrites: ClassVar[bool] = False
+
     metrics: list[Metric]
     """What to count."""
 
@@ -135,8 +138,10 @@ class DeriveMetrics(Stage):
     def process(self, batch: Batch) -> Batch:
         """Count the batch once for each metric."""
         if batch.records:
-            for series in self._series:
-                series.count(batch)
+            # All is worked out before any of it is counted: after an error the chain processes each record anew.
+            counted = [series.tally(batch) for series in self._series]
+            for series, tally in zip(self._series, counted, strict=True):
+                series.add(tally)
         return batch
 
     def collect(self) -> Iterable[core.Metric]:
@@ -159,6 +164,15 @@ class DeriveMetrics(Stage):
         return [_Series(metric) for metric in self.metrics]
 
 
+class _Tally(NamedTuple):
+    """What one batch adds to one metric."""
+
+    values: Mapping[Labels, list[float]]
+    """The numbers to add by label values; of a gauge the last one."""
+    skipped: Counter[str]
+    read_at_ns: int
+
+
 class _Series:
     """What one metric has counted, by label values."""
 
@@ -173,35 +187,43 @@ class _Series:
         self._now = 0
         self._swept = 0
 
-    def count(self, batch: Batch) -> None:
-        metric = self.metric
+    def tally(self, batch: Batch) -> _Tally:
+        """What a batch adds; nothing is changed yet."""
+        metric, skipped = self.metric, Counter[str]()
         if metric.match is not None:
             batch = batch.with_records(metric.match.select(batch))
-            if not batch.records:
-                return
-        self._now = max(self._now, batch.read_at_ns)
+        if not batch.records:
+            return _Tally({}, skipped, self._now)
         keys = _keys(metric, batch)
         if not metric.value:
-            for key, number in Counter(keys).items():
-                self._add(key, number * metric.scale)
-            return
-        pairs = self._numbers(keys, batch.values(metric.value))
+            numbers = {key: [number * metric.scale] for key, number in Counter(keys).items()}
+            return _Tally(numbers, skipped, batch.read_at_ns)
+        pairs = self._numbers(keys, batch.values(metric.value), skipped)
         if metric.type == "gauge":
-            for key, value in dict(pairs).items():
-                key = self._room(key)
-                self._values[key] = value * metric.scale
-            return
+            last = {key: [value * metric.scale] for key, value in dict(pairs).items()}
+            return _Tally(last, skipped, batch.read_at_ns)
         groups: defaultdict[Labels, list[float]] = defaultdict(list)
         for key, value in pairs:
             groups[key].append(value * metric.scale)
-        for key, values in groups.items():
-            key = self._add(key, sum(values))
+        return _Tally(groups, skipped, batch.read_at_ns)
+
+    def add(self, tally: _Tally) -> None:
+        """Count it."""
+        metric = self.metric
+        self._now = max(self._now, tally.read_at_ns)
+        self.skipped.update(tally.skipped)
+        for key, values in tally.values.items():
+            key = self._room(key)
+            if metric.type == "gauge":
+                self._values[key] = values[-1]
+                continue
+            self._values[key] = self._values.get(key, 0.0) + sum(values)
             if metric.type == "histogram":
                 counts = self._buckets.setdefault(key, [0] * (len(metric.buckets) + 1))
                 for value in values:
                     counts[bisect_left(metric.buckets, value)] += 1
 
-    def _numbers(self, keys: list[Labels], values: list[Any]) -> list[tuple[Labels, float]]:
+    def _numbers(self, keys: list[Labels], values: list[Any], skipped: Counter[str]) -> list[tuple[Labels, float]]:
         """The pairs whose value counts; the others are counted as skipped."""
         highest = _LARGEST / max(1.0, abs(self.metric.scale))
         lowest = 0.0 if self.metric.type == "counter" else -highest
@@ -217,21 +239,16 @@ class _Series:
         for key, value in zip(keys, values, strict=True):
             number = float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
             if number is None or number == "":
-                self.skipped["missing"] += 1
+                skipped["missing"] += 1
             elif isinstance(number, bool) or not isinstance(number, int | float):
-                self.skipped["not_a_number"] += 1
+                skipped["not_a_number"] += 1
             elif not -highest <= number <= highest:
-                self.skipped["not_finite"] += 1
+                skipped["not_finite"] += 1
             elif number < lowest:
-                self.skipped["negative"] += 1
+                skipped["negative"] += 1
             else:
                 pairs.append((key, number))
         return pairs
-
-    def _add(self, key: Labels, number: float) -> Labels:
-        key = self._room(key)
-        self._values[key] = self._values.get(key, 0.0) + number
-        return key
 
     def _room(self, key: Labels) -> Labels:
         """The key, or `__other__` in each place when there is no room for one more."""
@@ -284,7 +301,12 @@ def _column(template: Template, batch: Batch) -> list[str]:
     if template.parts[::2] == ["", ""]:
         values = batch.values(template.fields[0])
     else:
-        rows = zip(*map(batch.values, template.fields), strict=True)
+        # Objects and lists as JSON, whatever their depth; Python's own way of writing them is nobody's label.
+        columns = [
+            [sanitize(value) if isinstance(value, _NESTED) else value for value in batch.values(field)]
+            for field in template.fields
+        ]
+        rows = zip(*columns, strict=True)
         values = [template.render(dict(zip(template.fields, row, strict=True)).get) for row in rows]
     # Only texts go into a set: 1, 1.0 and true would be one there, and a list has no place in it.
     if not _TEXT.issuperset(map(type, values)):

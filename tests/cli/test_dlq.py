@@ -94,7 +94,7 @@ def test_a_terminal_gets_a_line_for_the_eye() -> None:
     shown = os.read(ours, 65536).decode()
     os.close(ours)
     os.close(theirs)
-    assert "stage picky: ValueError: cannot take this  app logs/a.log#" in shown
+    assert "stage picky: ValueError: cannot take this (raised at picky.py:10, in process)  app logs/a.log#" in shown
     assert shown.endswith("INFO a: bad\r\n")
 
 

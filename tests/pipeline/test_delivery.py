@@ -465,3 +465,36 @@ async def test_cancelled_at_any_moment_it_has_settled_what_was_taken_and_nothing
             break
         cut += 1
     assert cut > 5
+
+
+class Choosy(ListSink):
+    """Cannot say some records, and is now and then away."""
+
+    away: int = 0
+    _asked: int = 0
+
+    async def send(self, batches: Sequence[Batch]) -> None:
+        self._asked += 1
+        if any(b"odd" in record.line for batch in batches for record in batch.records):
+            raise TypeError("cannot say odd things")
+        if self.away and self._asked > 4:
+            self.away -= 1
+            raise OSError("away")
+        await super().send(batches)
+
+
+@pytest.mark.parametrize("away", [0, 7], ids=["there", "away for a time"])
+async def test_records_that_a_sink_cannot_say_go_to_the_dead_letter_and_hold_up_no_other(away: int) -> None:
+    books = Books(Choosy(away=away))
+    first, second = due(b"a", b"odd 1", b"b"), due(b"c", b"odd 2", offset=3)
+    async with running(books) as delivery:
+        delivery.put(first)
+        delivery.put(second)
+    assert [record.line for record in books.delivery.sink.got] == [b"a", b"b", b"c"]  # type: ignore[attr-defined]  # a ListSink
+    assert [(batch.ack, one.record.line, one.where, one.reason) for batch, one in books.dead] == [
+        (first.ack, b"odd 1", "sink", "TypeError: cannot say odd things"),
+        (second.ack, b"odd 2", "sink", "TypeError: cannot say odd things"),
+    ]
+    assert (books.residual, books.settled, delivery.held_events) == (0, 2, 0)
+    assert (delivery.meter.events_out, delivery.meter.dead) == (3, 2)
+    assert len(books.waits) == module.PATIENCE - 1 + away

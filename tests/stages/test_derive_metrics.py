@@ -17,6 +17,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.parser import text_string_to_metric_families
 
 from tailrace.pipeline.batch import Batch
+from tailrace.pipeline.chain import Chain
 from tailrace.pipeline.labels import sanitize
 from tailrace.pipeline.options import decode_option
 from tailrace.stages.derive_metrics import DeriveMetrics
@@ -305,3 +306,24 @@ def test_it_reads_every_field_it_counts_by() -> None:
     assert list(stage.check()) == []
     assert set(stage.reads()) == {"event", "model", "status", "ms", "source", "stage"}
     assert set(stage.writes()) == set()
+
+
+class _Unsayable:
+    def __str__(self) -> str:
+        raise ArithmeticError("no text for this")
+
+
+def test_a_record_that_cannot_be_counted_does_not_count_the_others_twice() -> None:
+    stage = derive(
+        {"name": "a_total", "type": "counter", "labels": {"app": "{app}"}},
+        {"name": "cost_total", "type": "counter", "value": "cost"},
+        {"name": "took", "type": "histogram", "value": "cost", "buckets": [1]},
+        {"name": "kinds_total", "type": "counter", "labels": {"kind": "{kind}"}},
+    )
+    stage.name = "derive"
+    batch = rows({"app": "x", "cost": 2}, {"app": "x", "kind": _Unsayable()}, {"app": "x"})
+    out = Chain([stage], [None]).run(batch)
+    assert ([one.record.offset for one in out.dead], len(out.records)) == ([2], 2)
+    found = exported(stage)
+    assert {found["a_total{app: x}"], found["cost_total"], found["kinds_total{kind: }"]} == {2}
+    assert found["took_count"] == skipped(stage)["missing"] == 1
