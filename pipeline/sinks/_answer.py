@@ -9,6 +9,11 @@ from typing import NamedTuple
 
 from ..component import RetryAfter
 
+REFUSALS = frozenset((401, 403, 404, 405, 413))
+"""Statuses of answers that were given before anything was taken."""
+THROTTLED = "ingestion rate limit exceeded for user"
+"""Loki's words when a push as a whole is too much for the tenant; of one too fast for its stream a part is taken."""
+
 
 class Answer(NamedTuple):
     """Status and text of an answer, and when to come again."""
@@ -22,6 +27,11 @@ class Answer(NamedTuple):
     def of(cls, status: int, text: str, headers: Mapping[str, str]) -> Answer:
         """From a response."""
         return cls(status, text.strip() or f"Loki answers {status}", retry_after(headers))
+
+    @property
+    def refuses_all(self) -> bool:
+        """Nothing of the push can have been taken."""
+        return self.status in REFUSALS or (self.status == 429 and THROTTLED in self.text[:200].lower())
 
     def error(self) -> Exception:
         """For the delivery, which tries again."""

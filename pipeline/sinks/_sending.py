@@ -49,7 +49,7 @@ def compress(request: bytes) -> bytes:
 class Push:
     """What one request holds."""
 
-    __slots__ = ("_entries", "body", "size", "stored", "streams", "throttled")
+    __slots__ = ("_entries", "body", "doubtful", "size", "stored", "streams", "throttled")
 
     def __init__(
         self, streams: Mapping[bytes, Parts], entries: Callable[[], list[Entry]], *, stored: bool = False
@@ -62,6 +62,8 @@ class Push:
         """How often it was answered 429."""
         self.stored = stored
         """An answer said that Loki has each of them that is not over a limit of its own."""
+        self.doubtful = False
+        """Loki may have some of it: it was sent before, and no answer said that none of it was taken."""
         self._entries = entries
 
     def entries(self) -> list[Entry]:
@@ -84,6 +86,9 @@ class Sending:
 
     def __init__(self, batches: Sequence[Batch], lanes: Sequence[Lane]) -> None:
         self.lanes = lanes
+        if any(batch.repeated for batch in batches):
+            for push in chain.from_iterable(lanes):
+                push.doubtful = True
         self.rejected: list[tuple[Record, Reason]] = []
         self.failing = False
         """A push of this attempt failed: no other is begun."""
@@ -106,7 +111,7 @@ class Plan:
 
     def lanes(self, batches: Sequence[Batch]) -> list[Lane]:
         """The pushes for these batches."""
-        ends = [r.time_ns or 0 for batch in batches if batch.records for r in (batch.records[0], batch.records[-1])]
+        ends = [at for batch in batches if len(batch) for at in batch.ends()]
         if not ends:
             return []
         if max(ends) - min(ends) > self._window * NANOS:
@@ -138,6 +143,15 @@ class Plan:
         if len(self._known) > MANY:
             self._known.clear()
         self._known.update(dict.fromkeys(push.streams, self.clock()))
+
+    def rest(self, push: Push, entries: Sequence[Entry]) -> Push:
+        """Of a push of which Loki has the others."""
+        if len(entries) == len(push.entries()):
+            push.doubtful = False
+            return push
+        rest = self._push(entries, stored=push.stored)
+        rest.throttled = push.throttled
+        return rest
 
     def after(self, push: Push, answer: Answer) -> Outcome | None:
         """What is to be done after an answer that is not 204; None: all of it again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -20,9 +21,9 @@ from ..component import ProbeError, Rejected, Sink
 from ..log import log
 from ..options import Duration, Secret, Template
 from ._answer import Answer
-from ._lookup import HEADERS, Wanted, queries, stored
+from ._lookup import HEADERS, Lookup, NotTold, TooMuch, Wanted, queries
 from ._sending import Lane, Outcome, Plan, Push, Sending, compress
-from ._streams import Streams, regroup
+from ._streams import Streams
 
 if TYPE_CHECKING:
     import aiohttp
@@ -35,8 +36,8 @@ UNBOUNDED = frozenset(
 """Fields with a value of their own in nearly every record: each would make a stream of its own."""
 CONNECTIONS = 4
 """Pushes of different streams go side by side."""
-LOOKUPS = 3
-"""After so many failed attempts to ask Loki what it has, a repeat is pushed unasked."""
+WEATHER = frozenset((408, 425, 429, 499))
+"""Answers below 500 to a question that may be answered the next time."""
 
 
 class BasicAuth(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,7 +74,7 @@ class Loki(Sink):
     """Pushes records to Loki as protobuf, grouped into streams by their labels.
 
     Each entry has the record's own time, its line, the labels, and ids as structured metadata; nothing in it depends on
-    when or how often it is sent, so Loki itself drops a repeat.
+    when or how often it is sent, so that a repeat is known as one.
     """
 
     url: str
@@ -98,10 +99,11 @@ class Loki(Sink):
     window: Duration = Duration(3600.0)
     """How far behind the newest entry of its stream Loki takes one: half of Loki's `ingester.max_chunk_age`."""
     reconcile: bool = True
-    """Ask Loki after a crash which of the records that were on their way it has, and push only the others: then metric
-    queries such as `count_over_time` do not count these twice, and a Loki that shards streams shows none twice. Needs
-    a token that may read, and a `url` without a path or with one that ends in /api/v1/push; else all are pushed again,
-    as are lines older than 2h41m, which Loki by default does not show before they are flushed: it drops the repeat."""
+    """Before a push is repeated (its answer was lost, Loki took a part of it, or a crash came between) ask Loki what it
+    has of it, and push only the rest: then metric queries such as `count_over_time` count nothing twice, and a Loki
+    that shards streams shows nothing twice. Where nothing fails nothing is asked; while Loki cannot be asked, a repeat
+    waits. Needs a token that may read, and a `url` without a path or with one that ends in /api/v1/push; else all of it
+    is pushed again, as are lines older than 2h41m, which Loki by default does not show before they are flushed."""
 
     # Loki journals pushes to one stream that come at once in any order, and at a restart leaves out those that stand in
     # a wrong one: with three at a time, every second restart soon after lost a push that it had taken.
@@ -109,7 +111,12 @@ class Loki(Sink):
 
     _session: aiohttp.ClientSession | None = None
     _sending: Sending | None = None
-    _lookups: int = 0
+    _settled_at: float | None = None
+    _untold: bool = False
+
+    # A push without an answer may be under way still. So what Loki does not have is asked for once more, these seconds
+    # after its first answer since: at the start, and after each push that got no answer.
+    settle: ClassVar[float] = 1.0
 
     def check(self) -> Iterable[tuple[str, str]]:
         """What Loki would refuse, or suffer from."""
@@ -182,8 +189,7 @@ class Loki(Sink):
         """Push; exactly the records that Loki can never take are rejected. After an error, what is left is pushed."""
         sending = self._sending
         if sending is None or not sending.is_of(batches):
-            unknown = await self._reconciled(batches) if self.reconcile else batches
-            sending = self._sending = Sending(batches, self._plan.lanes(unknown))
+            sending = self._sending = Sending(batches, self._plan.lanes(batches))
         sending.failing = False
         drained = (self._drain(lane, sending) for lane in sending.lanes)
         errors = [error for error in await asyncio.gather(*drained, return_exceptions=True) if error is not None]
@@ -201,6 +207,12 @@ class Loki(Sink):
                 if sending.failing:
                     return
                 try:
+                    if lane[0].doubtful and self.reconcile and queries(self._push_url):
+                        rest = await self._not_there(lane[0])
+                        if rest is None:
+                            lane.popleft()
+                            continue
+                        lane[0] = rest
                     outcome, answer = await self._push(lane[0])
                 except BaseException:
                     sending.failing = True
@@ -214,50 +226,76 @@ class Loki(Sink):
 
     async def _push(self, push: Push) -> tuple[Outcome, Answer]:
         """One request. Raises RetryAfter, OSError, or what the connection raises, when nothing came of it."""
+        import aiohttp
+
         assert self._session
         # aiohttp warns of larger ones in one piece; a file costs more.
         body = push.body if len(push.body) <= 1 << 20 else BytesIO(push.body)
-        async with self._session.post(self._push_url, data=body, allow_redirects=False) as response:
-            # Nothing else is a delivery: 260 is Loki's answer to a blocked tenant, 200 that of a login page.
-            if response.status == HTTPStatus.NO_CONTENT:
-                self._plan.taken(push)
-                return Outcome([], []), Answer(response.status)
-            answer = Answer.of(response.status, await response.text(errors="replace"), response.headers)
+        try:
+            async with self._session.post(self._push_url, data=body, allow_redirects=False) as response:
+                # Nothing else is a delivery: 260 is Loki's answer to a blocked tenant, 200 that of a login page.
+                if response.status == HTTPStatus.NO_CONTENT:
+                    self._plan.taken(push)
+                    return Outcome([], []), Answer(response.status)
+                answer = Answer.of(response.status, await response.text(errors="replace"), response.headers)
+        except aiohttp.ClientConnectorError:
+            raise  # it was never sent
+        except BaseException:
+            push.doubtful, self._settled_at = True, None
+            raise
+        if not answer.refuses_all:
+            push.doubtful = True
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._settled_at = None
         outcome = self._plan.after(push, answer)
         if outcome is None:
             raise answer.error()
+        for part in outcome.pushes:
+            part.doubtful = push.doubtful
         return outcome, answer
 
+    async def _not_there(self, push: Push) -> Push | None:
+        """What Loki does not have of a push; None when it has all. Raises OSError, or what the connection raises."""
+        entries = push.entries()
+        try:
+            while True:
+                asked_at = time.monotonic()
+                shown = self._streams.shown(entries)
+                there = await self._lookup.stored(
+                    [Wanted(entry.stream, entry.time_ns, *one) for entry, one in zip(entries, shown, strict=True)]
+                )
+                entries = [entry for place, entry in enumerate(entries) if place not in there]
+                now = time.monotonic()
+                if not entries:
+                    return None
+                if self._settled_at is None:
+                    self._settled_at = now + self.settle
+                if asked_at >= self._settled_at:
+                    return self._plan.rest(push, entries)
+                await asyncio.sleep(self._settled_at - now)
+        except NotTold as error:
+            if not self._untold:
+                log.warning("cannot ask Loki what it has, pushing all of it", sink=self.name, error=str(error))
+            self._untold = True
+            return self._plan.rest(push, entries)
+
     async def _ask(self, parameters: Mapping[str, str]) -> bytes:
-        """One range query. Raises OSError, or what the connection raises."""
+        """One range query. Raises NotTold, TooMuch, RetryAfter, OSError, or what the connection raises."""
         assert self._session
         async with self._session.get(
             queries(self._push_url), params=parameters, headers=HEADERS, allow_redirects=False
         ) as response:
             body = await response.read()
-            if response.status != HTTPStatus.OK:
-                raise Answer.of(response.status, body.decode("utf-8", "replace"), response.headers).error()
-            return body
-
-    async def _reconciled(self, batches: Sequence[Batch]) -> Sequence[Batch]:
-        """The batches without what Loki has of those that are repeated."""
-        repeated = [batch for batch in batches if batch.repeated]
-        if not repeated or not queries(self._push_url):
-            return batches
-        entries = self._streams.entries(repeated)
-        lines = chain.from_iterable(map(self._streams.lines, repeated))
-        wanted = [Wanted(entry.stream, entry.time_ns, line) for entry, line in zip(entries, lines, strict=True)]
-        try:
-            there = await stored(wanted, self._ask)
-        except Exception as error:  # whatever it is: a push is right without asking, too
-            self._lookups += 1
-            if self._lookups < LOOKUPS:
-                raise
-            log.warning("cannot ask Loki what it has, pushing all of it", sink=self.name, error=_say(error))
-            there = set()
-        self._lookups = 0
-        fresh = [entry for place, entry in enumerate(entries) if place not in there]
-        return [*regroup(fresh), *(batch for batch in batches if not batch.repeated)]
+            if response.status == HTTPStatus.OK:
+                if response.content_type != "application/json":
+                    raise NotTold("that is not Loki which answers there")
+                return body
+            answer = Answer.of(response.status, body.decode("utf-8", "replace"), response.headers)
+        if "larger than max" in answer.text or "max entries limit" in answer.text:
+            raise TooMuch(str(answer.error()))
+        if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.status not in WEATHER:
+            raise NotTold(str(answer.error()))
+        raise answer.error()
 
     @cached_property
     def _slots(self) -> asyncio.Semaphore:
@@ -266,6 +304,10 @@ class Loki(Sink):
     @cached_property
     def _streams(self) -> Streams:
         return Streams(self.labels, self.metadata, self.line)
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return Lookup(self._ask, self._streams.names)
 
     @cached_property
     def _plan(self) -> Plan:

@@ -86,7 +86,7 @@ async def sink(server: Server) -> AsyncIterator[Loki]:
 def sink_at(url: str, **options: Any) -> Loki:
     """A sink in whose eyes the batches of these tests have just been read."""
     labels = {name: Template(text) for name, text in options.pop("labels", {"app": "{app}"}).items()}
-    sink = Loki(name="loki", url=url, labels=labels, **options)
+    sink = Loki(name="loki", url=url, labels=labels, **{"reconcile": False, **options})
     sink._plan.clock = lambda: READ_AT / 1e9
     return sink
 
@@ -687,8 +687,9 @@ async def test_in_a_run_every_record_is_pushed_once(server: Server, tmp_path: Pa
 class Holding:
     """Answers range queries from what it holds, a page at a time, as Loki does."""
 
-    def __init__(self, *held: tuple[dict[str, str], int, str]) -> None:
+    def __init__(self, *held: tuple[dict[str, str], int, str], most: int = 5000) -> None:
         self.held = held
+        self.most = most
         self.queries: list[web.Request] = []
 
     def __call__(self, request: web.Request, entries: list[Pushed]) -> web.Response:
@@ -697,12 +698,15 @@ class Holding:
         self.queries.append(request)
         start, end, limit = (int(request.query[name]) for name in ("start", "end", "limit"))
         found = [one for one in self.held if start <= one[1] < end][:limit]
+        if len(found) > self.most:
+            return web.Response(status=500, text="received message larger than max (5120026 vs. 4194304)")
         result = [{"stream": labels, "values": [[str(at), line, {}]]} for labels, at, line in found]
         return web.json_response({"status": "success", "data": {"resultType": "streams", "result": result}})
 
 
 @pytest.fixture
-async def asking(server: Server) -> AsyncIterator[Loki]:
+async def asking(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Loki]:
+    monkeypatch.setattr(Loki, "settle", 0.01)
     sink = sink_at(server.url, reconcile=True)
     await sink.open()
     yield sink
@@ -726,9 +730,9 @@ async def test_what_loki_has_is_not_pushed_again(server: Server, asking: Loki) -
         ({"app": "a", "host": "x"}, READ_AT + 2, "line 2"),
         (own, READ_AT + 3, "line 3"),
     )
-    await asking.send([repeated(plain(5)), plain(1)])
-    assert lines_pushed(server) == [b"line 1", b"line 2", b"line 4", b"line 0"]
-    (request,) = holding.queries
+    await asking.send([repeated(plain(5))])
+    assert lines_pushed(server) == [b"line 1", b"line 2", b"line 4"]
+    request, _ = holding.queries  # the second asks for what may have arrived since
     assert request.path == "/loki/api/v1/query_range"
     assert request.query["query"] == '{app="a"}'
     assert (request.query["start"], request.query["end"]) == (str(READ_AT), str(READ_AT + 5))
@@ -762,26 +766,126 @@ async def test_many_entries_are_asked_for_in_portions(server: Server, asking: Lo
     assert all(int(request.query["limit"]) <= 5000 for request in holding.queries)
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(lambda: web.Response(status=503), id="503"),
-        pytest.param(lambda: web.Response(status=403), id="not allowed"),
-        pytest.param(lambda: web.Response(text="<html>"), id="a login page"),
-        pytest.param(lambda: web.json_response({"status": "success"}), id="no data"),
-    ],
-)
-async def test_where_loki_cannot_be_asked_everything_is_pushed_at_the_third_attempt(
+async def test_a_time_that_holds_none_of_ours_is_not_asked_for(server: Server, asking: Loki) -> None:
+    batch = spread(0.9, 0.5, 0.4999, 0)
+    at = [record.time_ns or 0 for record in batch.records]
+    others = [({"app": "a", "host": "x"}, time_ns, "line 0") for time_ns in range(at[0] + 1, at[3], 10**8)]
+    server.answer = holding = Holding(*others, *[({"app": "a"}, time_ns, f"line {n}") for n, time_ns in enumerate(at)])
+    await asking.send([repeated(batch)])
+    assert lines_pushed(server) == []
+    assert len(holding.queries) == 3
+
+
+async def test_a_page_that_is_too_much_for_loki_is_asked_for_in_smaller_ones(server: Server, asking: Loki) -> None:
+    held = [({"app": "a"}, READ_AT + n, f"line {n}") for n in range(100)]
+    server.answer = Holding(*held, most=10)
+    await asking.send([repeated(plain(101))])
+    assert lines_pushed(server) == [b"line 100"]
+
+
+async def test_more_entries_of_one_time_than_a_page_holds_are_pushed_again(server: Server, asking: Loki) -> None:
+    others = [({"app": "a", "host": str(n)}, READ_AT, "line 0") for n in range(6000)]
+    server.answer = Holding(*others, ({"app": "a"}, READ_AT, "line 0"), ({"app": "a"}, READ_AT + 1, "line 1"))
+    await asking.send([repeated(plain(3))])
+    assert lines_pushed(server) == [b"line 0", b"line 2"]
+
+
+async def test_what_arrives_between_two_looks_is_not_pushed_again(server: Server, asking: Loki) -> None:
+    holding = Holding()
+
+    def answer(request: web.Request, entries: list[Pushed]) -> web.Response:
+        response = holding(request, entries)
+        holding.held = (({"app": "a"}, READ_AT, "line 0"),)
+        return response
+
+    server.answer = answer
+    await asking.send([repeated(plain(1))])
+    assert (lines_pushed(server), len(holding.queries)) == ([], 2)
+
+
+WEATHER = [
+    pytest.param(lambda: web.Response(status=503), id="503"),
+    pytest.param(lambda: web.Response(status=429), id="429"),
+    pytest.param(lambda: web.Response(text='{"data"', content_type="application/json"), id="cut short"),
+]
+REFUSALS = [
+    pytest.param(lambda: web.Response(status=403), id="not allowed"),
+    pytest.param(lambda: web.Response(status=400, text="the query time range exceeds the limit"), id="a limit"),
+    pytest.param(lambda: web.Response(text="<html>"), id="a login page"),
+    pytest.param(lambda: web.json_response({"status": "success"}), id="no data"),
+    pytest.param(lambda: web.json_response({"data": {"result": [{"metric": {}, "value": [1, "2"]}]}}), id="a metric"),
+    pytest.param(lambda: web.json_response([]), id="a list"),
+]
+
+
+@pytest.mark.parametrize("answer", WEATHER)
+async def test_until_loki_can_be_asked_nothing_is_pushed_again(
     server: Server, asking: Loki, answer: Callable[[], web.Response]
 ) -> None:
     server.answer = lambda request, entries: answer() if request.method == "GET" else web.Response(status=204)
     batch = repeated(plain(2))
-    for _ in range(2):
-        with pytest.raises(Exception, match=r".+"):
+    for _ in range(5):
+        with pytest.raises(OSError, match=r"Loki answers|cut short"):
             await asking.send([batch])
-        assert lines_pushed(server) == []
+    server.answer = Holding(({"app": "a"}, READ_AT, "line 0"))
     await asking.send([batch])
+    assert lines_pushed(server) == [b"line 1"]
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+async def test_where_loki_will_never_tell_everything_is_pushed_again(
+    server: Server, asking: Loki, answer: Callable[[], web.Response]
+) -> None:
+    server.answer = lambda request, entries: answer() if request.method == "GET" else web.Response(status=204)
+    await asking.send([repeated(plain(2))])
     assert lines_pushed(server) == [b"line 0", b"line 1"]
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "asked"),
+    [
+        (500, "weather", True),
+        (504, "weather", True),
+        (429, "Maximum active stream limit exceeded", True),
+        (429, "Ingestion rate limit exceeded for user fake (limit: 1 bytes/sec) while attempting to ingest", False),
+        (401, "no token", False),
+        (302, "go to /login", True),
+    ],
+)
+async def test_a_push_of_which_something_may_be_there_is_asked_for_before_it_is_repeated(
+    server: Server, asking: Loki, status: int, text: str, asked: bool
+) -> None:
+    holding = Holding(({"app": "a"}, READ_AT, "line 0"))
+    server.answer = lambda request, entries: web.Response(status=status, text=text)
+    batch = plain(2)
+    with pytest.raises(OSError, match=str(status)):
+        await asking.send([batch])
+    server.answer = holding
+    await asking.send([batch])
+    assert bool(holding.queries) == asked
+    assert [len(push) for push in server.pushes] == [2, 1 if asked else 2]
+
+
+async def test_a_push_that_was_never_sent_is_not_asked_for(server: Server, asking: Loki) -> None:
+    url, asking.url = asking.url, "http://127.0.0.1:1"
+    batch = plain(2)
+    with pytest.raises(OSError, match="Cannot connect"):
+        await asking.send([batch])
+    del asking.__dict__["_push_url"]
+    asking.url = url
+    server.answer = holding = Holding()
+    await asking.send([batch])
+    assert (lines_pushed(server), holding.queries) == ([b"line 0", b"line 1"], [])
+
+
+async def test_the_parts_of_a_refused_push_are_asked_for(server: Server, asking: Loki) -> None:
+    holding = Holding(*[({"app": "a"}, READ_AT + n, f"line {n}") for n in range(100) if n != 7])
+    refuse = refusing(b"line 7")
+    server.answer = lambda request, entries: (holding if request.method == "GET" else refuse)(request, entries)
+    with pytest.raises(Rejected) as caught:
+        await asking.send([plain(100)])
+    assert [record.line for record, _ in caught.value.records] == [b"line 7"]
+    assert [len(push) for push in server.pushes] == [100, 1]
 
 
 @pytest.mark.parametrize(
