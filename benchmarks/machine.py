@@ -1,4 +1,4 @@
-"""What the figures were measured with: date, hardware, versions."""
+"""What the figures were measured with: date, hardware, versions, flags."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ import platform
 import re
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .result import Result
 from .shipper import Shipper, fill, find
 
 
-def about(shippers: dict[str, Shipper], results: list[Result]) -> str:
-    """A list in Markdown."""
+def about(shippers: Mapping[str, Shipper], results: Sequence[Result]) -> str:
+    """Machine and corpora as a list, and those shippers that took part as a table, in Markdown."""
     loads = [result.load1 for result in results if result.load1 is not None]
     lines = [time.strftime("%Y-%m-%d", time.gmtime()), hardware(), f"Python {platform.python_version()}"]
     if loads:
         lines.append(f"load average of the machine during the runs: {min(loads):.1f} to {max(loads):.1f}")
-    lines += filter(None, map(version, shippers.values()))
-    return "".join(f"- {line}\n" for line in lines)
+    took_part = {result.rival for result in results if result.status != "cannot"}
+    rows = [
+        f"| {name} | {version(shipper)} | `{command(name, shipper)}` | {wire(name, results)} |\n"
+        for name, shipper in shippers.items()
+        if name in took_part
+    ]
+    table = "\n| shipper | version | started as | sends |\n|---|---|---|---|\n" + "".join(rows) if rows else ""
+    return "".join(f"- {line}\n" for line in lines) + table
 
 
 def hardware() -> str:
@@ -32,10 +39,23 @@ def hardware() -> str:
 
 
 def version(shipper: Shipper) -> str:
-    """The first line of what it says about itself."""
+    """The number in the first line of what it says about itself, or that line."""
     if not shipper.version:
         return ""
     command = fill(shipper.version, shipper.vars)
     said = subprocess.run([find(command[0]) or command[0], *command[1:]], capture_output=True, text=True, check=False)
     first = next(iter((said.stdout + said.stderr).splitlines()), "")
-    return " ".join(first.removesuffix("compiled with:").split())
+    number = re.search(r"\d+\.\d+(\.\d+)*", first)
+    return number[0] if number else first
+
+
+def command(name: str, shipper: Shipper) -> str:
+    """How it is started, without this machine's folders."""
+    config = f"{shipper.config or name}.s1.{shipper.ext}"
+    words = [word.replace("@CFG@", config).replace("@STATE@", "STATE") for word in shipper.cmd]
+    return " ".join(word.rpartition("/")[2] if word.startswith("@DIR@") else word for word in words)
+
+
+def wire(name: str, results: Sequence[Result]) -> str:
+    """Protocol, format and compression that it used."""
+    return ", ".join(sorted({kind for result in results if result.rival == name for kind in result.kinds}))

@@ -92,12 +92,19 @@ class Meter:
 
     def peak_mb(self) -> float:
         """Peak resident memory in MiB, summed over the processes that are alive."""
+        return self._memory_mb("VmHWM:")
+
+    def resident_mb(self) -> float:
+        """Resident memory now, in MiB."""
+        return self._memory_mb("VmRSS:")
+
+    def _memory_mb(self, figure: str) -> float:
         kib = 0
         for pid in tree(self._root):
             with contextlib.suppress(OSError):
                 lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-                kib += sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-        return kib / 1024
+                kib += sum(int(line.split()[1]) for line in lines if line.startswith(figure))
+        return round(kib / 1024, 1)
 
 
 def tree(root: int) -> list[int]:

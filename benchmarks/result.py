@@ -17,7 +17,8 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     want: int
     """Records to arrive."""
     status: str
-    """`ok`; `short` or `more` records than wanted; `leaks`: a redacting scenario left secrets; `cannot`: not run."""
+    """`ok`; `short` or `more` records than wanted; `ended`: it was no longer there; `leaks`: a redacting scenario left
+    secrets; `wrong`: lines differ from what they should be (if verified); `cannot`: not run."""
     got: int = 0
     wall_s: float = 0.0
     """From exec to the arrival of the last record."""
@@ -38,13 +39,20 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     requests: int | None = None
     wire_mb: float | None = None
     """Request bodies as sent."""
+    line_mb: float | None = None
+    """The lines in them, without line breaks (JSON: as escaped)."""
     kinds: dict[str, int] = {}
     """Requests by protocol, format and compression."""
     leaks: dict[str, int] = {}
     """Planted secrets still there; `card` is a near count."""
     labels: int | None = None
     """Label sets."""
-    label_sets: dict[str, int] = {}
+    wrong_lines: int | None = None
+    """If verified: lines that are missing, and lines that should not be there."""
+    archived: int | None = None
+    """S6: lines in the archive."""
+    stage_s: dict[str, float] = {}
+    """S6: seconds that each of tailrace's stages took."""
     sink_cpu_s: float | None = None
     sink_errors: int | None = None
     same_bytes: bool | None = None
@@ -52,6 +60,11 @@ class Result(msgspec.Struct, kw_only=True, omit_defaults=True):
     out_mb: float | None = None
     log_tail: str = ""
     """The end of what the shipper said, when it did not do as it should."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether its speed is worth anything: all records arrived, and no others."""
+        return self.status in ("ok", "leaks")
 
 
 def read(paths: list[Path]) -> list[Result]:

@@ -6,6 +6,7 @@ Scenarios, each with the mix it reads; `s2:llm` reads another one:
   s3 traceback  lines joined to events, head line parsed, level as label, to Loki
   s4 json       file to file
   s5 json       s2 without the redactions
+  s6 json       tailrace's full default chain: six stages, to Loki and an archive, with the exporter on
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from typing import NoReturn
 import msgspec
 
 from .corpora import MIXES
-from .generate import ensure
+from .generate import Corpus, ensure
 from .machine import about
 from .measure import SCENARIOS, Bench, environment, measure
 from .result import Result
-from .shipper import HERE, Shipper, fill, load
+from .shipper import HERE, Shipper, fill, known, load
 from .table import table
 
 RESULTS = HERE / "results"
-TASKS = "s1,s2,s3,s4,s5,s1:plain,s2:llm"
+TASKS = "s1,s1:plain,s2,s2:llm,s3,s4,s5,s6,s6:plain,s6:traceback,s6:llm"
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -66,11 +67,12 @@ def arguments() -> argparse.ArgumentParser:
     add("--extra", type=Path, action="append", default=[], metavar="FILE", help="JSON file with more shippers")
     add("--out", type=Path, metavar="FILE", help="append the results to this file (default: one in results/)")
     add("--core", type=int, default=cores[0], help="of the shipper (default: %(default)s)")
+    add("--quick", action="store_true", help="60 MB, once: whether all works, and roughly how it stands")
     add("--sink-core", type=int, default=cores[-1], help="of the sink and this program (default: %(default)s)")
     add("--nice", type=int, default=0, help="priority of shipper and sink (default: %(default)s)")
     add("--stall", type=float, default=20, help="give up after so many seconds without progress (default: %(default)g)")
     add("--limit", type=float, default=300, help="give up after so many seconds (default: %(default)g)")
-    add("--dump", type=Path, metavar="FILE", help="write the lines that arrive there: for checking only, it is slow")
+    add("--verify", action="store_true", help="compare every line that arrived: for checking only, it is slow")
     add("--keep", action="store_true", help="keep state, config, log and output of each run")
     return parser
 
@@ -79,12 +81,14 @@ def main() -> int:
     """Exit code 0; 1 when tailrace did not deliver everything; 2 for wrong arguments; 130 when interrupted."""
     parser = arguments()
     chosen = parser.parse_args()
-    known: dict[str, Shipper] = {}
+    if chosen.quick:
+        chosen.mb, chosen.runs = 60, 1
+    everyone = known()
     try:
         tasks = [Task.parse(text) for text in chosen.scenarios.split(",")]
-        for path in [HERE / "tailrace.json", HERE / "probe.json", HERE / "shippers.json", *chosen.extra]:
-            known |= load(path)
-        shippers = choose(known, chosen.shippers.split(",") if chosen.shippers else None)
+        for path in chosen.extra:
+            everyone |= load(path)
+        shippers = choose(everyone, chosen.shippers.split(",") if chosen.shippers else None)
     except ValueError as error:
         parser.error(str(error))
     bench = Bench(
@@ -93,7 +97,7 @@ def main() -> int:
         nice=chosen.nice,
         stall=chosen.stall,
         limit=chosen.limit,
-        dump=chosen.dump,
+        verify=chosen.verify,
         keep=chosen.keep,
     )
     out = chosen.out or RESULTS / time.strftime("%Y-%m-%dT%H%M%S.jsonl")
@@ -102,8 +106,9 @@ def main() -> int:
         signal.signal(number, _interrupt)
     results: list[Result] = []
     try:
-        for mix in dict.fromkeys(task.mix for task in tasks):
-            ensure(mix, chosen.mb)
+        for task in tasks:
+            for shipper in shippers.values():
+                corpus_for(shipper, task, chosen.mb)
         prepare(shippers)
         os.sched_setaffinity(0, {chosen.sink_core})
         measure_all(shippers, tasks, chosen.mb, chosen.runs, bench, out, results)
@@ -120,18 +125,18 @@ def main() -> int:
     return 1 if any(r.rival == "tailrace" and r.status not in {"ok", "cannot"} for r in results) else 0
 
 
-def choose(known: dict[str, Shipper], names: list[str] | None) -> dict[str, Shipper]:
+def choose(everyone: dict[str, Shipper], names: list[str] | None) -> dict[str, Shipper]:
     """The named ones, else all that are here. Says which are absent; raises ValueError when a named one is."""
     for name in names or []:
-        if name not in known:
-            raise ValueError(f"no shipper {name!r}; there are: {', '.join(known)}")
-    absent = {name: shipper.get for name, shipper in known.items() if shipper.program() is None}
+        if name not in everyone:
+            raise ValueError(f"no shipper {name!r}; there are: {', '.join(everyone)}")
+    absent = {name: shipper.get for name, shipper in everyone.items() if shipper.program() is None}
     if names is None:
         for name, get in absent.items():
             print(f"absent: {name} ({get})", file=sys.stderr)
     elif missing := [f"{name} is absent: {absent[name]}" for name in names if name in absent]:
         raise ValueError("; ".join(missing))
-    return {name: known[name] for name in names or known if name not in absent}
+    return {name: everyone[name] for name in names or everyone if name not in absent}
 
 
 def prepare(shippers: dict[str, Shipper]) -> None:
@@ -139,6 +144,11 @@ def prepare(shippers: dict[str, Shipper]) -> None:
     for shipper in shippers.values():
         if shipper.prepare:
             subprocess.run(fill(shipper.prepare, shipper.vars), check=True, env=environment(shipper, shipper.vars))
+
+
+def corpus_for(shipper: Shipper, task: Task, mb: float) -> tuple[Path, Corpus]:
+    """What a shipper reads for a task."""
+    return ensure(task.mix, min(mb, shipper.mb.get(task.scenario, mb)))
 
 
 def measure_all(
@@ -152,9 +162,9 @@ def measure_all(
 ) -> None:
     """Add one result for each, interleaved, so that a noisy minute does not hit one shipper alone."""
     for task in tasks:
-        path, corpus = ensure(task.mix, mb)
         for run in range(runs):
             for name, shipper in shippers.items():
+                path, corpus = corpus_for(shipper, task, mb)
                 result = measure(name, shipper, task.scenario, path, corpus, bench)
                 results.append(result)
                 with out.open("ab") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,6 +13,9 @@ import msgspec
 from ..tests.services._server import cache
 
 HERE = Path(__file__).parent
+FILES = [HERE / name for name in ("tailrace.json", "probe.json", "shippers.json")]
+FOLLOWERS = ["tailrace", "otelcol-nogzip", "promtail", "syslog-ng", "fluent-bit", "vector"]
+"""Those whose latency and memory are measured: one of each program."""
 
 
 class Shipper(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +31,10 @@ class Shipper(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """NAME of the configs, where it is not the shipper's own."""
     only: list[str] = []
     """The scenarios it takes part in; empty for all."""
+    mb: dict[str, float] = {}
+    """By scenario: a corpus of this size will do, as it is so slow there that more would only take longer."""
+    patterns: bool = True
+    """Whether `@IN@` may be a pattern for many files."""
     env: dict[str, str] = {}
     """Added to the environment."""
     vars: dict[str, str] = {}
@@ -62,6 +69,20 @@ def load(path: Path) -> dict[str, Shipper]:
         shipper.dir = str(here / shipper.dir)
         shipper.vars = {"DIR": str(here), "BIN": str(programs()), "CONF": str(HERE / "configs"), **shipper.vars}
     return shippers
+
+
+def known() -> dict[str, Shipper]:
+    """Every shipper that is described here."""
+    return {name: shipper for path in FILES for name, shipper in load(path).items()}
+
+
+def present(names: Sequence[str] = FOLLOWERS) -> dict[str, Shipper]:
+    """Those of the named ones that are on this machine. Raises ValueError for a name that nobody knows."""
+    shippers = known()
+    for name in names:
+        if name not in shippers:
+            raise ValueError(f"no shipper {name!r}; there are: {', '.join(shippers)}")
+    return {name: shippers[name] for name in names if shippers[name].program()}
 
 
 def programs() -> Path:

@@ -18,5 +18,6 @@ chmod -R u+w source
 cd source
 # This package is a module of its own, so the module's archive lacks the folder it is replaced with.
 go mod edit -dropreplace=github.com/grafana/loki/pkg/push
-CGO_ENABLED=0 nice -n 5 go build -mod=mod -trimpath -ldflags '-s -w' -o "$program" ./clients/cmd/promtail
+CGO_ENABLED=0 nice -n 5 go build -mod=mod -trimpath \
+  -ldflags "-s -w -X github.com/grafana/loki/v3/pkg/util/build.Version=${version#v}" -o "$program" ./clients/cmd/promtail
 "$program" --version

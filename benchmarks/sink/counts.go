@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -30,8 +31,10 @@ func (p *push) line(line []byte) {
 
 // Counts over all pushes since the start.
 type counts struct {
-	mutex sync.Mutex
-	dump  *os.File
+	mutex  sync.Mutex
+	dump   *os.File
+	mark   []byte  // stands before the time, in Unix ns, at which a line was written
+	delays []int64 // from that time to the arrival of the line, in ns
 
 	Requests  int64            `json:"requests"`
 	WireBytes int64            `json:"wire_bytes"` // request bodies as sent
@@ -58,7 +61,7 @@ var secrets = []struct {
 }
 
 func newCounts() *counts {
-	return &counts{Leaks: map[string]int64{}, Labels: map[string]int64{}, Kinds: map[string]int64{}}
+	return &counts{delays: []int64{}, Leaks: map[string]int64{}, Labels: map[string]int64{}, Kinds: map[string]int64{}}
 }
 
 func (c *counts) add(push push, err error) {
@@ -67,6 +70,7 @@ func (c *counts) add(push push, err error) {
 		leaks[i] = int64(bytes.Count(push.body, secret.mark))
 	}
 	now := time.Now().UnixNano()
+	delays := delaysIn(push.body, c.mark, now)
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	c.Requests++
@@ -85,6 +89,7 @@ func (c *counts) add(push push, err error) {
 		}
 		c.LastNS = now
 	}
+	c.delays = append(c.delays, delays...)
 	for labels, streams := range push.labels {
 		if _, known := c.Labels[labels]; known || len(c.Labels) < maxLabelSets {
 			c.Labels[labels] += streams
@@ -98,10 +103,33 @@ func (c *counts) add(push push, err error) {
 	}
 }
 
-func (c *counts) json() []byte {
+const timeDigits = 19
+
+// delaysIn finds the marked times in a body and says how long ago each was.
+func delaysIn(body, mark []byte, now int64) (delays []int64) {
+	if len(mark) == 0 {
+		return nil
+	}
+	for {
+		at := bytes.Index(body, mark)
+		if at < 0 || len(body) < at+len(mark)+timeDigits {
+			return delays
+		}
+		body = body[at+len(mark):]
+		if written, err := strconv.ParseInt(string(body[:timeDigits]), 10, 64); err == nil {
+			delays = append(delays, now-written)
+		}
+	}
+}
+
+func (c *counts) json() []byte { return c.encode(c) }
+
+func (c *counts) delaysJSON() []byte { return c.encode(&c.delays) }
+
+func (c *counts) encode(what any) []byte {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	encoded, err := json.Marshal(c)
+	encoded, err := json.Marshal(what)
 	if err != nil {
 		panic(err) // only numbers and strings
 	}

@@ -1,7 +1,8 @@
 // A counting log sink for benchmarks. It speaks Loki's push API (JSON, and protobuf in snappy) and OTLP/HTTP logs
 // (protobuf, and JSON), answers at once, and counts requests, bytes, entries, label sets and secrets left over.
 //
-//	GET /stats   the counts as JSON
+//	GET /stats    the counts as JSON
+//	GET /delays   for each line with a -mark: ns from the time behind it to its arrival
 package main
 
 import (
@@ -21,10 +22,12 @@ import (
 func main() {
 	address := flag.String("address", "127.0.0.1:13200", "listen address")
 	dump := flag.String("dump", "", "write each line that arrives to this file (slow: for checking only)")
+	mark := flag.String("mark", "", "stands in lines before the time they were written at, in Unix ns")
 	flag.Parse()
 	runtime.GOMAXPROCS(1) // the sink has one core, as the shipper has
 
 	counts := newCounts()
+	counts.mark = []byte(*mark)
 	if *dump != "" {
 		file, err := os.Create(*dump)
 		if err != nil {
@@ -36,11 +39,16 @@ func main() {
 	http.HandleFunc("/v1/logs", receive(counts, "otlp"))
 	http.HandleFunc("/otlp/v1/logs", receive(counts, "otlp"))
 	http.HandleFunc("/ready", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ready\n") })
-	http.HandleFunc("/stats", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Write(counts.json())
-	})
+	http.HandleFunc("/stats", show(counts.json))
+	http.HandleFunc("/delays", show(counts.delaysJSON))
 	log.Fatal(http.ListenAndServe(*address, nil))
+}
+
+func show(encoded func() []byte) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(encoded())
+	}
 }
 
 // receive answers the pushes of one protocol.

@@ -53,6 +53,14 @@ func TestCutOffBodiesAreErrors(t *testing.T) {
 	}
 }
 
+func TestTheTimesInLinesBecomeDelays(t *testing.T) {
+	body := []byte("x sent=1700000000000000001 y\nsent=1700000000000000003\nsent=17")
+	delays := delaysIn(body, []byte("sent="), 1700000000000000010)
+	if len(delays) != 2 || delays[0] != 9 || delays[1] != 7 {
+		t.Error(delays)
+	}
+}
+
 func expect(t *testing.T, count func([]byte, *push) error, body []byte, entries, bytes int64, labels string) {
 	t.Helper()
 	got := push{labels: map[string]int64{}}

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tailrace.benchmarks.corpora import MIXES
-from tailrace.benchmarks.run import TASKS, Task, arguments, choose
+from tailrace.benchmarks.run import TASKS, Task, arguments, choose, corpus_for
 from tailrace.benchmarks.shipper import Shipper
 
 HERE = Shipper(cmd=["sh"], ext="x")
@@ -43,3 +45,10 @@ def test_one_that_was_asked_for_must_be_here() -> None:
 def test_one_that_nobody_knows_is_refused() -> None:
     with pytest.raises(ValueError, match="no shipper 'nera'; there are: here, far"):
         choose({"here": HERE, "far": ABSENT}, ["nera"])
+
+
+def test_a_slow_shipper_reads_a_smaller_corpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TAILRACE_CACHE", str(tmp_path))
+    slow = Shipper(cmd=["sh"], ext="x", mb={"s2": 0.01})
+    sizes = [corpus_for(slow, Task(scenario, "json"), 0.02)[1].mb for scenario in ("s1", "s2")]
+    assert sizes == [0.02, 0.01]

@@ -5,9 +5,7 @@ from pathlib import Path
 import pytest
 
 from tailrace.benchmarks.measure import SCENARIOS, environment
-from tailrace.benchmarks.shipper import HERE, Shipper, fill, load
-
-FILES = [HERE / name for name in ("tailrace.json", "probe.json", "shippers.json")]
+from tailrace.benchmarks.shipper import FILES, FOLLOWERS, HERE, Shipper, fill, known, load, present
 
 
 def test_names_are_filled_in() -> None:
@@ -67,3 +65,19 @@ def test_every_config_belongs_to_a_shipper_and_a_scenario() -> None:
     used = {shipper.config_file(name, scenario) for name, shipper in shippers.items() for scenario in SCENARIOS}
     others = {"fluent-bit.parsers", "fluent-bit.redact.lua", "fluent-bit.redact-naive.lua"}
     assert {path.name for path in (HERE / "configs").iterdir()} - {path.name for path in used if path} == others
+
+
+def test_every_follower_is_described() -> None:
+    assert set(FOLLOWERS) <= set(known())
+
+
+def test_only_those_that_are_on_this_machine_are_present(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("TAILRACE_CACHE", str(tmp_path))
+    (tmp_path / "promtail").touch(mode=0o755)
+    assert list(present(["fluent-bit", "promtail"])) == ["promtail"]
+
+
+def test_a_name_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ValueError, match="no shipper 'nera'; there are: tailrace, probe"):
+        present(["nera"])

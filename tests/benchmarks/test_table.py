@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tailrace.benchmarks.result import Result, read
-from tailrace.benchmarks.table import median, table
+from tailrace.benchmarks.table import HEADER, median, table
 
 
 def result(rival: str, speed: float | None, **more: object) -> Result:
@@ -25,31 +25,63 @@ def test_the_middle_run_counts(speeds: list[float | None], middle: float | None)
     assert median([result("x", speed) for speed in speeds], "mb_per_cpu_s") == middle
 
 
-def test_shippers_are_compared_with_the_probe_the_fastest_first() -> None:
-    found = rows([result("slow", 20.0), result("probe", 80.0), result("tailrace", 60.0), result("tailrace", 70.0)])
-    assert [row[1:4] for row in found] == [
-        ["probe", "80.0", "100%"],
-        ["tailrace", "65.0", "81%"],
-        ["slow", "20.0", "25%"],
+def columns(found: list[list[str]], *names: str) -> list[list[str]]:
+    heads = [cell.strip() for cell in HEADER.splitlines()[0].split("|")[1:-1]]
+    return [[row[heads.index(name)] for name in names] for row in found]
+
+
+def test_shippers_are_compared_with_the_collector_and_the_probe_the_fastest_first() -> None:
+    found = rows(
+        [
+            result("slow", 20.0),
+            result("otelcol-nogzip", 40.0),
+            result("probe", 80.0),
+            result("tailrace", 60.0),
+            result("tailrace", 70.0),
+        ]
+    )
+    assert columns(found, "shipper", "MB/CPU-s", "lowest to highest", "of collector", "of probe") == [
+        ["probe", "80.0", "80.0 to 80.0", "2.00", "1.00"],
+        ["tailrace", "65.0", "60.0 to 70.0", "1.62", "0.81"],
+        ["otelcol-nogzip", "40.0", "40.0 to 40.0", "1.00", "0.50"],
+        ["slow", "20.0", "20.0 to 20.0", "0.50", "0.25"],
     ]
 
 
-def test_without_a_probe_there_is_no_share_of_it() -> None:
-    assert rows([result("tailrace", 60.0)])[0][1:4] == ["tailrace", "60.0", ""]
+def test_where_the_collector_does_not_compress_anyway_it_is_the_reference() -> None:
+    found = rows([result("otelcol", 40.0, scenario="s4"), result("tailrace", 80.0, scenario="s4")])
+    assert columns(found, "shipper", "of collector") == [["tailrace", "2.00"], ["otelcol", "1.00"]]
+
+
+def test_where_there_is_nobody_to_compare_with_the_ratio_is_empty() -> None:
+    assert columns(rows([result("tailrace", 60.0)]), "of collector", "of probe") == [["", ""]]
 
 
 def test_scenarios_and_mixes_are_kept_apart() -> None:
     found = rows([result("probe", 50.0, scenario="s5"), result("probe", 80.0), result("tailrace", 40.0, mix="llm")])
-    assert [row[:4] for row in found] == [
-        ["s2 json", "probe", "80.0", "100%"],
+    assert columns(found, "scenario", "shipper", "MB/CPU-s", "of probe") == [
+        ["s2 json", "probe", "80.0", "1.00"],
         ["s2 llm", "tailrace", "40.0", ""],
-        ["s5 json", "probe", "50.0", "100%"],
+        ["s5 json", "probe", "50.0", "1.00"],
     ]
 
 
-def test_what_could_not_be_run_has_no_row_and_what_went_wrong_is_said() -> None:
-    found = rows([result("a", None, status="cannot"), result("b", 5.0), result("b", 6.0, status="short")])
-    assert [(row[1], row[-1]) for row in found] == [("b", "2 (short)")]
+def test_what_could_not_be_run_has_no_row() -> None:
+    assert rows([result("a", None, status="cannot")]) == []
+
+
+@pytest.mark.parametrize("status", ["short", "more", "ended", "wrong"])
+def test_one_that_lost_records_is_failed_and_not_fast(status: str) -> None:
+    found = rows([result("fast", 500.0, status=status, got=9), result("slow", 5.0)])
+    assert columns(found, "shipper", "MB/CPU-s", "lowest to highest", "runs") == [
+        ["slow", "5.0", "5.0 to 5.0", "1"],
+        ["fast", "", "", f"1 (FAILED, {status}: 9 of 10)"],
+    ]
+
+
+def test_secrets_that_were_left_are_counted_beside_the_speed() -> None:
+    found = rows([result("x", 5.0, status="leaks", leaks={"aws": 1, "card": 2})])
+    assert columns(found, "MB/CPU-s", "runs") == [["5.0", "1 (leaks: 3 left)"]]
 
 
 def test_a_result_is_read_as_it_was_written(tmp_path: Path) -> None:
