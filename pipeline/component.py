@@ -153,7 +153,7 @@ class Sink(Component, kw_only=True):
     """Send when this many bytes of lines wait."""
     batch_wait: Duration = Duration(0.2)
     """Send what waits after this time, however little."""
-    queue_bytes: Size = Size(4 << 20)
+    queue_bytes: Size = Size(2 << 20)
     """Holds the sources when this many bytes wait for this sink."""
 
     concurrency: ClassVar[int] = 1

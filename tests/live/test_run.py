@@ -130,7 +130,7 @@ def unready(shipper: Shipper) -> str:
 
 def settled_down(shipper: Shipper) -> float:
     """What Loki got, once the sources are held by what waits for it."""
-    full = shipper.value("tailrace_queue_bytes", sink="loki") > 4 * MIB
+    full = shipper.value("tailrace_queue_bytes", sink="loki") > 2 * MIB
     return delivered(shipper, "loki") if full else 0
 
 
