@@ -6,6 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
+
+class _Docker(msgspec.Struct):
+    log: str
+    stream: str
+
+
 HEAD: Final = 4096
 """A line is judged by its first bytes alone, this many, so that one without end can be judged too."""
 _WAIT_LINES: Final = 16
@@ -55,8 +63,12 @@ two_line_head = re.compile(rb"[A-Z][a-z]{2} \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d[^
 two_line_body = re.compile(_LEVEL + rb": ").match
 has_two_line_heads = re.compile(rb"\n[A-Z][a-z]{2} \d{1,2}, \d{4}").search
 
-_ERROR = rb"[A-Za-z_$][\w$./]*(?:Error|Exception|Throwable|Failure|Interrupt)(?:\$\w+)?(?: \[\w+\])?(?::|\s*$)"
+_ERROR = rb"(?:[A-Za-z_$][\w$./]*)?(?:Error|Exception|Throwable|Failure|Interrupt)(?:\$\w+)?(?: \[\w+\])?(?::|\s*$)"
 _RUBY_AT = rb"[^\s:]+:\d+:in [`'\"]"
+_COLOURS = rb"(?:\x1b\[[\d;]*m)*"
+_BOX = rb"\s*" + _COLOURS + "(?:╭|\\+)(?:─|-|\x1b\\[[\\d;]*m)+ ".encode() + _COLOURS
+_RICH = _BOX + rb"Traceback " + _COLOURS + rb"\(most recent call last\)"
+_FLUTTER = rb"(?:[EI]/flutter ?\( *\d+\): )?"
 _PY_HEAD = rb"(?:Exception Group )?Traceback \(most recent call (?:last|first)\):"
 
 _FIRST: Final = {
@@ -64,18 +76,27 @@ _FIRST: Final = {
     + rb"|--- Logging error ---|Exception ignored in[: ]|Exception in thread [^\"].*:\s*$|  File \".*\", line \d"
     + rb"|Fatal Python error: |Current thread 0x|[\w.]*RemoteTraceback:",
     "py_group": rb"\s+\+ " + _PY_HEAD,
+    "rich_box": _RICH,
     "at_head": rb"Exception in thread \"|Unhandled exception\. |Uncaught ",
     "at_frames": rb"\s+at [\w$<.(/\[]|Caused by: ",
     "at_guess": _ERROR,
     "js_source": rb"(?:file://)?(?:/|[A-Za-z]:\\)\S*\.[cm]?[jt]sx?:\d+\s*$|node:\S+:\d+\s*$",
     "go_head": rb"panic: |fatal error: |SIG[A-Z]+: |unexpected fault address |runtime: goroutine stack exceeds",
     "go_stack": rb"goroutine \d+ (?:gp=\S+ m=\S+ (?:mp=\S+ )?)?\[",
+    "rust_head": rb"thread '[^'\n]*' (?:\(\d+\) )?panicked at [^'].*:\d+:\d+:\s*$",
+    "rust_old": rb"thread '[^'\n]*' panicked at '",
+    "php_head": rb"(?:PHP )?Fatal error: +Uncaught ",
+    "dart_head": rb"Unhandled exception:\s*$",
+    "dart_message": rb"[EI]/flutter ?\( *\d+\): \[ERROR:flutter/.*Unhandled Exception:",
+    "dart_text": _FLUTTER + "══+╡ EXCEPTION CAUGHT BY ".encode(),
     "ruby_thread": rb"#<Thread:0x.* terminated with exception",
     "ruby_head": _RUBY_AT,
     "ruby_frames": rb"\s+from \S+:\d+",
 }
 """Lines that a bare stack trace begins with, by the state they lead to (frames alone: the rest of one that was cut)."""
 
+_DART_FRAME = _FLUTTER + rb"#\d+ {2,}\S"
+_DART_RULE = _FLUTTER + "═══".encode()
 _OTHER = rb"(?!" + rb"|".join(_FIRST.values()) + rb")"
 _BLANK = rb"\s*$"
 _TEXT = _OTHER  # any line, blank ones too, that does not begin another trace
@@ -89,7 +110,8 @@ _NEXT: Final[dict[str, dict[str, bytes]]] = {
     "py_group": {"py_group": rb"\s+[|+]", "py_blank": _BLANK},
     "py_error": {
         "py_frames": rb"Call stack:",
-        "py_error": rb"(?!\s+\+ |  File \")\s+\S|Arguments: |\"\"\"",
+        "rich_box": _RICH + rb"|" + _BOX + rb"Sub-exception #\d",
+        "py_error": rb"(?!\s+\+ |  File \")\s+\S|Arguments: |\"\"\"|\[NOTE\] ",
         "py_blank": _BLANK,
         "py_text": _TEXT,
     },
@@ -97,15 +119,27 @@ _NEXT: Final[dict[str, dict[str, bytes]]] = {
     "py_wait": {"py_frames": rb"Current thread 0x|Thread 0x|Extension modules: |  File \"", "py_wait": _BLANK},
     "py_blank": {
         "py_chain": rb"During handling of the above exception, another|The above exception was the direct cause of",
+        "rich_box": _BOX + rb"Sub-exception #\d",
         "py_blank": _BLANK,
     },
     "py_chain": {
         "py_group": _FIRST["py_group"],
+        "rich_box": _FIRST["rich_box"],
         "py_frames": _PY_HEAD + rb"|  File \"|[\w.]*RemoteTraceback:",
         "py_error": _ERROR,
         "py_chain": _BLANK,
     },
+    "rich_box": {
+        "rich_box": rb"\s*" + _COLOURS + "(?:│|\\|)".encode(),
+        "rich_end": rb"\s*" + _COLOURS + "(?:╰|\\+)(?:─|-)".encode(),
+    },
+    "rich_end": {
+        "rich_box": _BOX,
+        "py_error": rb"\s*" + _COLOURS + rb"[A-Za-z_][\w.<>]*" + _COLOURS + rb"(?::|\s*$)",
+        "py_blank": _BLANK,
+    },
     "at_head": {
+        "rust_cause": rb"Caused by:\s*$",
         "at_frames": rb"\s+at |\s*\.\.\. \d+ |\(Use `node ",
         "at_head": rb"Caused by: |\s+---> ",
         "at_done": rb"Node\.js v\d",
@@ -138,6 +172,22 @@ _NEXT: Final[dict[str, dict[str, bytes]]] = {
         "go_done": rb"exit status \d",
         "go_blank": _BLANK,
     },
+    "rust_head": {"rust_message": rb"[\s\S]"},
+    "rust_message": {"rust_stack": rb"stack backtrace:", "rust_done": rb"note: ", "rust_text": _TEXT},
+    "rust_stack": {"rust_stack": rb"\s+\S", "rust_done": rb"note: "},
+    "rust_cause": {"rust_cause": rb"\s+\S", "rust_blank": _BLANK},
+    "rust_blank": {"rust_stack": rb"[Ss]tack backtrace:", "rust_blank": _BLANK},
+    "php_head": {"php_stack": rb"Stack trace:", "php_text": _TEXT},
+    "php_stack": {"php_stack": rb"#\d+ ", "php_done": rb"\s+thrown in ", "php_head": rb"Next ", "php_blank": _BLANK},
+    "php_blank": {"php_head": rb"Next ", "php_blank": _BLANK},
+    "dart_head": {"dart_message": rb"[\s\S]"},
+    "dart_message": {"dart_frames": _DART_FRAME, "dart_text": _TEXT},
+    "dart_frames": {
+        "dart_frames": _DART_FRAME + rb"|" + _FLUTTER + rb"(?:<asynchronous suspension>|\(elided )",
+        "dart_done": _DART_RULE,
+        "dart_blank": _BLANK,
+    },
+    "dart_blank": {"dart_done": _DART_RULE, "dart_blank": _BLANK},
     "ruby_thread": {"ruby_head": _RUBY_AT},
     "ruby_head": {"ruby_frames": rb"\s+from ", "ruby_head": rb"\s+\S", "ruby_text": _TEXT},
     "ruby_frames": {"ruby_frames": rb"\s+\S", "ruby_head": _RUBY_AT},
@@ -147,11 +197,17 @@ _NEXT: Final[dict[str, dict[str, bytes]]] = {
 _NEXT["at_guess"] = _NEXT["at_head"]
 _NEXT["at_text"] = _NEXT["at_head"]
 _NEXT["go_text"] = _NEXT["go_head"]
+_NEXT["rust_old"] = _NEXT["rust_text"] = _NEXT["rust_message"]
+_NEXT["php_text"] = _NEXT["php_head"]
+_NEXT["dart_text"] = _NEXT["dart_message"]
 _NEXT["ruby_text"] = _NEXT["ruby_head"]
 
-_OPEN: Final = {"py_blank", "py_text", "py_wait", "at_blank", "at_text", "go_blank", "go_text", "go_call", "ruby_text"}
+_OPEN: Final = {
+    *("py_blank", "py_text", "py_wait", "at_blank", "at_text", "go_blank", "go_text", "go_call", "ruby_text"),
+    *("rust_text", "rust_blank", "php_text", "php_blank", "dart_text", "dart_blank"),
+}
 """A line that leads here belongs to the trace only if a later line leads out of here."""
-_DONE: Final = {"at_done", "go_done"}
+_DONE: Final = {"at_done", "go_done", "rust_done", "php_done", "dart_done"}
 
 
 def _states(table: dict[str, bytes]) -> re.Pattern[bytes]:
@@ -189,3 +245,21 @@ def trace_end(lines: Sequence[bytes], begin: int) -> tuple[int, bool]:
             if place - end >= _WAIT_LINES or waiting > _WAIT_BYTES:
                 return end, True
     return end, False
+
+
+_CRI = re.compile(rb"\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([FP])(?::\S{0,64})?(?: |$)").match
+_docker = msgspec.json.Decoder(_Docker).decode
+
+
+def unwrapped(line: bytes) -> tuple[bytes, bytes, bool]:
+    """What a program wrote, out of the line of a container runtime: stream, text, and whether the line goes on."""
+    if found := _CRI(line):
+        return found[1], line[found.end() :], found[2] == b"P"
+    if line.startswith(b'{"log":"'):
+        try:
+            wrapped = _docker(line)
+        except (msgspec.MsgspecError, ValueError):
+            return b"", line, False
+        text = wrapped.log.encode()
+        return wrapped.stream.encode(), text.rstrip(b"\r\n"), not text.endswith(b"\n")
+    return b"", line, False

@@ -66,11 +66,15 @@ class Framer(Protocol):
 
 
 def framer(
-    multiline: Literal["off", "traceback"] | StartPattern, max_bytes: int, on_long: Literal["split", "truncate"]
+    multiline: Literal["off", "traceback", "container"] | StartPattern,
+    max_bytes: int,
+    on_long: Literal["split", "truncate"],
 ) -> Framer:
-    """The framer for a source's options: `off` makes `Lines`, all else `Tracebacks`."""
+    """The framer for a source's options: `off` makes `Lines`, `container` `Containers`, all else `Tracebacks`."""
     if multiline == "off":
         return Lines(max_bytes, on_long)
+    if multiline == "container":
+        return Containers(max_bytes, on_long)
     return Tracebacks(max_bytes, on_long, multiline.start if isinstance(multiline, StartPattern) else None)
 
 
@@ -175,8 +179,9 @@ class Tracebacks(_Limit):
 
     That holds for messages of several lines, SQL, code, and the traceback under `ERROR …`. Lines that come before any
     such line (a program without a logger, whose stderr is read) are events of their own, but a stack trace of Python
-    (rich's boxes too), Java, JavaScript, Go, Ruby, C#, PHP, Rust or Dart is one event, with its causes, groups and notes.
-    Blank lines between events ship nothing. A pattern of one's own replaces all of this: it begins an event, other lines belong to the one before.
+    (rich's boxes too), Java, JavaScript, Go, Ruby, C#, PHP, Rust or Dart is one event, with its causes, groups and
+    notes. Blank lines between events ship nothing. A pattern of one's own replaces all of this: it begins an event,
+    other lines belong to the one before.
 
     What the bytes cannot tell:
     - where the message ends in a bare Python traceback whose message has several lines: indented lines, and one line
@@ -312,3 +317,77 @@ class Tracebacks(_Limit):
 
     def _found(self, line: bytes) -> bool:
         return self._start is not None and self._start.search(line[: _grammar.HEAD]) is not None
+
+
+class Containers(_Limit):
+    """As `Tracebacks`, for lines that Kubernetes (CRI) or Docker (`json-file`) wrapped: judged by what is inside.
+
+    Parts of a line that the runtime split are one event; so are a log record and the lines under it, and a bare stack
+    trace, as long as they come from one stream. An event of several lines that would be longer than `max_bytes` ends
+    before the line that is too much.
+    """
+
+    def split(self, data: bytes, offset: int, final: bool, skip: int = 0) -> Framed:
+        """Cut before each line that begins an event; the last event is taken when the next one begins or at `final`."""
+        out = Framed([], [])
+        if skip:
+            end = data.find(b"\n")
+            closed = end >= 0 or final
+            out.taken = self._go_on(out, data[:end] if end >= 0 else data, offset, closed) + (end >= 0)
+            if not closed:
+                out.skip = skip
+                return out
+        lines = data[out.taken :].split(b"\n")
+        starts = list(accumulate([len(line) + 1 for line in lines], initial=offset + out.taken))
+        rest = b"" if final else lines.pop()
+        if final and not lines[-1]:
+            lines.pop()
+        told = [_grammar.unwrapped(line) for line in lines]
+        place = 0
+        while place < len(lines):
+            end, known = self._end(lines, told, place)
+            size = starts[end] - 1 - starts[place]
+            # A rest that is too long belongs to nothing.
+            if not known and not final and size <= self.max_bytes and len(rest) <= self.max_bytes:
+                break
+            while end > place + 1 and starts[end] - 1 - starts[place] > self.max_bytes:
+                end -= 1
+            self._ship(out, [b"\n".join(lines[place:end])], [starts[place]])
+            place = end
+        out.taken = min(starts[place] - offset, len(data))
+        if len(rest) > self.max_bytes:
+            used = self._begin(out, rest, starts[place])
+            out.taken += used + self._go_on(out, rest[used:], starts[place] + used, closed=False)
+            out.skip = LINE
+        return out
+
+    def _end(self, lines: list[bytes], told: list[tuple[bytes, bytes, bool]], begin: int) -> tuple[int, bool]:
+        """Where the event that begins at this line ends, and whether lines that come later cannot change that."""
+        stream, first, goes_on = told[begin]
+        if len(lines[begin]) > self.max_bytes:
+            return begin + 1, True
+        is_record = _grammar.record(first) is not None
+        is_trace = not is_record and bool(_grammar.heads([first]))
+        texts, ends, most = [first], [begin + 1], 64
+        end = begin + 1
+        while end < len(told) and told[end][0] == stream and len(lines[end]) <= self.max_bytes:
+            _, text, more = told[end]
+            if goes_on:
+                ends[-1] = end + 1
+            elif not (is_record or is_trace) or _grammar.record(text):
+                break
+            else:
+                if is_trace and len(texts) == most:
+                    count, sure = _grammar.trace_end(texts, 0)
+                    if sure:
+                        return ends[count - 1], True
+                    most *= 2
+                texts.append(text)
+                ends.append(end + 1)
+            goes_on = more
+            end += 1
+        known = end < len(told)
+        if not is_trace:
+            return end, known or not (is_record or goes_on)
+        count, sure = _grammar.trace_end(texts, 0)
+        return ends[count - 1], known or (sure and not (count == len(texts) and goes_on))

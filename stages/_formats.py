@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import re2
 
 from ..pipeline.options import Regex
 from ..pipeline.record import Fields
+from ._consoles import loguru, structlog
+from ._containers import cri, docker
+from ._pairs import unescape
+from ._servers import combined, syslog
+from ._text_lines import LEVELS, Reader, decoded, joined, level, with_rest
 from ._timestamps import ZEROS
 
-Reader: TypeAlias = Callable[[Sequence[bytes]], list[Fields | None]]
-"""A format. Each line's result depends on that line alone, and no line makes it raise."""
-
-_ALIASES = {"WARN": "warning", "FATAL": "critical"}
-_LEVELS = {
-    name: _ALIASES.get(name, name.lower())
-    for name in ("TRACE", "DEBUG", "INFO", "NOTICE", "SUCCESS", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL")
-}
 _TIME = r"\d{4}-\d\d-\d\d[T ][\d:.,+Z-]++"
 _LEVEL = r"(?: -)?+ ++\[?+([A-Z]++)\]?+(?: -)?+ ++"
 _LOGGER = r"[A-Za-z_<][\w.<>/$-]*+"
@@ -44,26 +41,20 @@ _PAIR = re.compile(
 _STRICT_KEY = re.compile(r"[A-Za-z_@][\w.@/-]*", re.ASCII)
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_text = msgspec.json.Decoder(str).decode
 _BAD_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
-def level(name: str) -> str:
-    """A level in lower case, `warn` as `warning` and `fatal` as `critical`."""
-    return _ALIASES.get(name.upper(), name.lower())
-
-
 def python(lines: Sequence[bytes]) -> list[Fields | None]:
-    """Python's logging: time, level, logger and message in its usual orders, or `LEVEL:logger:message`.
+    """Python's logging: time, level, logger and message in its usual orders, or `LEVEL:logger:message`; and loguru's.
 
     After a time, a word is the logger when `:` or ` - ` follows it or when it has dots; else the message starts there.
     """
     found = _usual(lines)
     if None not in found:
         return found
-    known = _LEVELS.get
+    known = LEVELS.get
     rest = [place for place, fields in enumerate(found) if fields is None]
-    text = _joined([lines[place] for place in rest])
+    text = joined([lines[place] for place in rest])
     for place, (time, word, logger, dotted, message) in zip(rest, _TIMED.findall(text), strict=True):
         if name := known(word):
             fields = {"timestamp": time, "level": name, "logger": logger or dotted, "message": message}
@@ -71,13 +62,16 @@ def python(lines: Sequence[bytes]) -> list[Fields | None]:
                 del fields["logger"]
             found[place] = fields
     if rest := [place for place in rest if found[place] is None]:
-        text = _joined([lines[place] for place in rest])
+        text = joined([lines[place] for place in rest])
         for place, (time, logger, word, message) in zip(rest, _DASHED.findall(text), strict=True):
             if name := known(word):
                 found[place] = {"timestamp": time, "level": name, "logger": logger, "message": message}
         for place, (word, logger, message) in zip(rest, _BARE.findall(text), strict=True):
             if name := known(word):
                 found[place] = {"level": name, "logger": logger, "message": message}
+    if rest := [place for place in rest if found[place] is None]:
+        for place, other in zip(rest, loguru([lines[place] for place in rest]), strict=True):
+            found[place] = other
     return found
 
 
@@ -91,7 +85,7 @@ def _usual(lines: Sequence[bytes]) -> list[Fields | None]:
         {"timestamp": head[:23], "level": names[0], "logger": names[1], "message": message}
         if colon and (names := known(head[23:]))
         else None
-        for head, colon, message in [text.partition(": ") for text in _decoded(lines)]
+        for head, colon, message in [text.partition(": ") for text in decoded(lines)]
     ]
     stamps = [fields["timestamp"] for fields in found if fields]
     # All times are looked at together: with each digit as 0 they are one text again and again.
@@ -106,7 +100,7 @@ class _Heads(dict[str, tuple[str, str] | None]):
 
     def __missing__(self, head: str) -> tuple[str, str] | None:
         match = _HEAD.fullmatch(head) if len(head) < 200 else None
-        name = _LEVELS.get(match[1]) if match else None
+        name = LEVELS.get(match[1]) if match else None
         names = (name, match[2]) if match and name else None
         if len(head) < 200:
             if len(self) > 4096:
@@ -119,10 +113,21 @@ _heads = _Heads()
 
 
 def prefixed_json(lines: Sequence[bytes]) -> list[Fields | None]:
-    """Time, level, then one JSON object: its fields, and `timestamp` and `level` from the text where it has none."""
+    """What Python's loggers put before a message that is one JSON object: its fields, and those of the text."""
+    found = _prefixed_json(lines)
+    rest = [place for place, fields in enumerate(found) if fields is None]
+    for place, fields in zip(rest, python([lines[place] for place in rest]), strict=True):
+        if fields and fields["message"][:1] == "{" and (own := json_object(fields["message"])) is not None:
+            del fields["message"]
+            found[place] = fields | own
+    return found
+
+
+def _prefixed_json(lines: Sequence[bytes]) -> list[Fields | None]:
+    """Time, level, then the object."""
     found: list[Fields | None] = []
-    for time, word, text in _PREFIXED.findall(_joined(lines)):
-        name = _LEVELS.get(word)
+    for time, word, text in _PREFIXED.findall(joined(lines)):
+        name = LEVELS.get(word)
         fields = json_object(text) if name else None
         found.append(None if fields is None else {"timestamp": time, "level": name, **fields})
     return found
@@ -163,7 +168,7 @@ def regex(pattern: Regex) -> Reader:
         if "message" not in fields:
             fields["message"] = line.decode("utf-8", "replace")
             return fields
-        return _with_rest(fields, rest.decode("utf-8", "replace"))
+        return with_rest(fields, rest.decode("utf-8", "replace"))
 
     return lambda lines: list(map(one, lines))
 
@@ -192,7 +197,7 @@ def json_object(data: bytes | str) -> Fields | None:
     rest = text[end:].lstrip(" \t\r")
     if rest.strip() and not rest.startswith("\n"):
         return None
-    return _with_rest(fields, rest.strip("\n"))
+    return with_rest(fields, rest.strip("\n"))
 
 
 def _constant(_name: str) -> None:
@@ -202,37 +207,13 @@ def _constant(_name: str) -> None:
 _LENIENT = json.JSONDecoder(parse_constant=_constant, strict=False)
 
 
-def _joined(lines: Sequence[bytes]) -> str:
-    """The lines as text with a NUL before each; a NUL of their own becomes U+FFFD."""
-    text = b"\0".join([b"", *_tidy(lines)]).decode("utf-8", "replace")
-    return text.replace("\0\ufeff", "\0") if "\ufeff" in text else text
-
-
-def _decoded(lines: Sequence[bytes]) -> list[str]:
-    lines = _tidy(lines)
-    try:
-        return list(map(bytes.decode, lines))
-    except UnicodeDecodeError:
-        return [line.decode("utf-8", "replace") for line in lines]
-
-
-def _tidy(lines: Sequence[bytes]) -> Sequence[bytes]:
-    """The lines without the CR at their end, U+FFFD for NUL."""
-    joined = b"".join(lines)
-    if b"\0" in joined:
-        lines = [line.replace(b"\0", b"\xef\xbf\xbd") for line in lines]
-    if b"\r" in joined:
-        lines = [line.removesuffix(b"\r") for line in lines]
-    return lines
-
-
 def _event(text: str) -> Fields | None:
     head, newline, rest = text.partition("\n")
     fields = _pairs(head)
     if fields is None:
         # The line break may stand inside quotes.
         return _pairs(text) if newline else None
-    return _with_rest(fields, rest, "msg" if "msg" in fields else "message")
+    return with_rest(fields, rest, "msg" if "msg" in fields else "message")
 
 
 def _pairs(text: str) -> Fields | None:
@@ -240,25 +221,10 @@ def _pairs(text: str) -> Fields | None:
     for key, equals, quoted, plain, bad in _PAIR.findall(text):
         if bad or not (equals or fields):
             return None
-        fields[key] = (_unescape(quoted) if "\\" in quoted else quoted) if quoted else plain if equals else True
+        fields[key] = (unescape(quoted) if "\\" in quoted else quoted) if quoted else plain if equals else True
     if isinstance(word := fields.get("level"), str):
         fields["level"] = level(word)
     return fields or None
-
-
-def _unescape(text: str) -> str:
-    try:
-        return _decode_text(f'"{text}"')
-    except msgspec.MsgspecError:
-        return text
-
-
-def _with_rest(fields: Fields, rest: str, name: str = "message") -> Fields:
-    """The further lines of an event (a traceback) belong to its message."""
-    if rest:
-        message = fields.get(name)
-        fields[name] = f"{message}\n{rest}" if isinstance(message, str) else rest
-    return fields
 
 
 def _python_or_prefixed(lines: Sequence[bytes]) -> list[Fields | None]:
@@ -280,12 +246,36 @@ def _strict_logfmt(lines: Sequence[bytes]) -> list[Fields | None]:
     ]
 
 
-FORMATS: dict[str, Reader] = {"prefixed_json": prefixed_json, "python": python, "logfmt": logfmt}
-"""The text formats by their name in the config."""
+def _inside(lines: Sequence[bytes]) -> list[Fields | None]:
+    """What a program wrote, whatever its format."""
+    found = [json_object(line) if line.lstrip(b"\xef\xbb\xbf \t")[:1] == b"{" else None for line in lines]
+    for read in _PROGRAMS.values():
+        rest = [place for place, fields in enumerate(found) if fields is None]
+        for place, fields in zip(rest, read([lines[place] for place in rest]), strict=True):
+            found[place] = fields
+    return found
 
-AUTO: dict[str, Reader] = {
-    "prefixed_json": prefixed_json,
+
+_PROGRAMS: dict[str, Reader] = {
+    "prefixed_json": _prefixed_json,
     "python": _python_or_prefixed,
+    "structlog": structlog,
+    "combined": combined,
+    "syslog": syslog,
     "logfmt": _strict_logfmt,
 }
+
+FORMATS: dict[str, Reader] = {
+    "prefixed_json": prefixed_json,
+    "python": python,
+    "structlog": structlog,
+    "logfmt": logfmt,
+    "cri": cri(_inside),
+    "docker": docker(_inside),
+    "syslog": syslog,
+    "combined": combined,
+}
+"""The text formats by their name in the config."""
+
+AUTO: dict[str, Reader] = {"cri": FORMATS["cri"], **_PROGRAMS}
 """The formats that `auto` tries, strict enough that a line gets the same fields whichever is tried first."""

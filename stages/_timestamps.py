@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Sequence
-from datetime import datetime, timedelta, tzinfo
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from operator import add, itemgetter
 from typing import Any
@@ -16,6 +16,10 @@ import msgspec
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt _](\d\d:\d\d)(?::(\d\d)(?:[.,](\d++))?+)?+ ?+(Z|z|UTC|[+-]\d\d(?::?\d\d)?+)?+", re.ASCII
 )
+_CLF = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d):(\d\d) ([+-]\d{4})", re.ASCII)
+_NO_YEAR = re.compile(r"([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d:\d\d):(\d\d)(?:[.,](\d++))?+", re.ASCII)
+_MONTHS = {name: f"{number:02}" for number, name in enumerate(calendar.month_abbr)}
+_DAY = 86_400 * 1_000_000_000
 ZEROS = str.maketrans("123456789", "000000000")
 """For `translate`: texts of the same layout become the same text."""
 _HEAD = itemgetter(slice(0, 19))
@@ -37,6 +41,14 @@ class Clock:
         self._zone: tzinfo = ZoneInfo(zone)
         self._heads: dict[str, _Heads] = {}
         self._known: dict[str, int | None] = {}
+        self._has_year = form == "auto" or _has_year(form)
+        self._day = 0
+
+    def near(self, time: int) -> None:
+        """Times without a year are the last such ones before this (Unix ns), or up to a day after it."""
+        if time // _DAY != self._day:
+            self._day = time // _DAY
+            self._known.clear()
 
     def read(self, value: Any) -> int | None:
         """Unix time in ns, or None when this is no time between 1970 and 2262."""
@@ -105,8 +117,24 @@ class Clock:
     def _parse(self, text: str) -> int | None:
         if self._form != "auto" and (found := self._strptime(text)) is not None:
             return found
-        match = _ISO.fullmatch(text.strip())
-        return epoch(text.strip()) if match is None else self._iso(*match.groups())
+        text = text.strip()
+        if match := _ISO.fullmatch(text):
+            return self._iso(*match.groups())
+        if match := _CLF.fullmatch(text):
+            day, month, year, minute, second, zone = match.groups()
+            return self._iso(f"{year}-{_MONTHS.get(month, '00')}-{day}", minute, second, None, zone)
+        if match := _NO_YEAR.fullmatch(text):
+            month, day, minute, second, fraction = match.groups()
+            date = f"{_MONTHS.get(month, '00')}-{int(day):02}"
+            return self._last(lambda year: self._iso(f"{year:04}-{date}", minute, second, fraction, None))
+        return epoch(text)
+
+    def _last(self, read: Callable[[int], int | None]) -> int | None:
+        """The time in the year that brings it closest before the day after `near`; February 29 may be years ago."""
+        latest = (self._day + 2) * _DAY
+        this = datetime.fromtimestamp(latest // _SECOND, UTC).year
+        times = (read(year) for year in range(this, this - 9, -1))
+        return next((time for time in times if time is not None and time < latest), None)
 
     def _iso(self, date: str, minute: str, second: str | None, fraction: str | None, zone: str | None) -> int | None:
         leap = second == "60"  # RFC 3339 writes a leap second so; Unix time counts it as the second after
@@ -126,8 +154,14 @@ class Clock:
         return _in_range(_seconds(time, offset) + leap, int(((fraction or "") + "000000000")[:9]))
 
     def _strptime(self, text: str) -> int | None:
+        if not self._has_year:
+            # With a year in front February 29 can be read, too.
+            return self._last(lambda year: self._of_form(f"{year:04} {text}", f"%Y {self._form}"))
+        return self._of_form(text, self._form)
+
+    def _of_form(self, text: str, form: str) -> int | None:
         try:
-            time = datetime.strptime(text, self._form)
+            time = datetime.strptime(text, form)
         except ValueError:
             return None
         offset = time.utcoffset() if time.tzinfo else time.replace(tzinfo=self._zone).utcoffset()
@@ -168,17 +202,22 @@ def problem(form: str) -> str | None:
     if form == "auto":
         return None
     sample = datetime(2026, 11, 30, 22, 10, 59)
+    whole = form if _has_year(form) else f"%Y {form}"
     try:
-        read = datetime.strptime(sample.strftime(form).replace("%z", "+0000"), form)
+        read = datetime.strptime(sample.strftime(whole).replace("%z", "+0000"), whole)
     except ValueError as error:
         if "%z" not in form:
             return f"{form!r} is not a strptime format ({error}): write auto or such as %d/%b/%Y:%H:%M:%S %z"
-        read = datetime.strptime(sample.strftime(form.replace("%z", "+0000")), form)
+        read = datetime.strptime(sample.strftime(whole.replace("%z", "+0000")), whole)
     if "%Z" in form:
         return f"{form!r} reads zone names, whose meaning depends on the host: use %z, or set `timezone`"
     if (read.year, read.month, read.day) != (2026, 11, 30):
-        return f"{form!r} does not hold the whole date: it needs year, month and day, such as %Y-%m-%d %H:%M:%S"
+        return f"{form!r} does not hold the whole date: it needs month and day, such as %Y-%m-%d %H:%M:%S"
     return None
+
+
+def _has_year(form: str) -> bool:
+    return re.search(r"(?<!%)(?:%%)*%[YyGCcxsDF]", form) is not None
 
 
 def _zone_of(text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
@@ -14,14 +15,25 @@ from ..pipeline.batch import Batch
 from ..pipeline.component import ANY, Stage
 from ..pipeline.options import Regex
 from ..pipeline.record import Fields, Record
-from ._formats import AUTO, FORMATS, Reader, json_object, regex
+from ._containers import DOCKER
+from ._formats import AUTO, FORMATS, json_object, regex
+from ._pairs import pairs
+from ._text_lines import Reader
 from ._timestamps import Clock, problem
 
 if TYPE_CHECKING:  # only the exporter needs it at run time
     from prometheus_client.core import Metric
 
 _TIMES = ("timestamp", "ts", "time", "@timestamp", "asctime", "created_at", "datetime")
-_REASONS = ("not_json", "no_match", "bad_timestamp")
+_REASONS = ("not_json", "no_match", "bad_timestamp", "bad_value")
+_WRITES = {
+    "syslog": ("timestamp", "level", "facility", "host", "program", "pid", "msgid", "structured_data", "message"),
+    "combined": (
+        *("timestamp", "remote_addr", "user", "method", "path", "protocol", "status", "bytes", "referer"),
+        *("user_agent", "forwarded_for", "message"),
+    ),
+}
+_TRUE = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False, "1": True, "0": False}
 _BAD_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -34,19 +46,31 @@ class Parse(Stage):
     be read, and such a record gets the time of the one before it.
     """
 
-    format: Literal["auto", "json", "logfmt", "python", "prefixed_json", "regex"] = "auto"
-    """What the lines are. `python`: the logging module's text; `prefixed_json`: time, level and a JSON object;
-    `regex`: by `pattern`; `auto`: found out for each file or topic partition, line by line where they are mixed."""
+    format: Literal[
+        "auto", "json", "logfmt", "python", "structlog", "prefixed_json", "regex", "cri", "docker", "syslog", "combined"
+    ] = "auto"
+    """What the lines are. `python`: the text of logging or loguru; `structlog`: that of its console;
+    `prefixed_json`: time, level and a JSON object, also behind a logger; `regex`: by `pattern`; `cri` and `docker`:
+    what Kubernetes and Docker write, with lines of any format inside; `syslog`: RFC 3164 or 5424; `combined`: access
+    logs, common or combined; `auto`: found out for each file or topic partition, line by line where they are mixed."""
     pattern: Regex | None = None
     """For `regex`: an RE2 expression, searched in the line; its named groups (`(?P<level>…)`) become fields."""
+    types: dict[str, Literal["int", "float", "bool"]] = {}
+    """Fields of text formats that are to be numbers or booleans, such as `{ status: int, duration_ms: float }`. What
+    cannot be one stays text and is counted."""
+    pairs: bool = False
+    """In text formats also take `key=value` pairs out of the first line of the message, which stays as it is. Values
+    may stand in quotes or be JSON; a field that the line has otherwise stays."""
     timestamp: list[str] = msgspec.field(default_factory=lambda: list(_TIMES))
     """Fields to take the time from: the first one that holds a time. Text formats with a time of their own call it
     `timestamp`. Empty: take no time from the line."""
     timestamp_format: str = "auto"
-    """`auto`: ISO 8601 / RFC 3339, or a number of s, ms, us or ns since 1970 (1973 and later, its size tells which).
-    Else a strptime format such as `%d/%b/%Y:%H:%M:%S %z`, tried before those."""
+    """`auto`: ISO 8601 / RFC 3339, the times of access logs and of syslog, or a number of s, ms, us or ns since 1970
+    (1973 and later, its size tells which). Else a strptime format such as `%d.%m.%Y %H:%M:%S`, tried before those. A
+    time without a year is the last such one before the line was read, or up to a day after."""
     timezone: str = "UTC"
-    """IANA name of the zone of times that name none. When clocks go back, the first of the two equal hours counts."""
+    """IANA name of the zone of times that name none. When clocks go back, the first of the two equal hours counts;
+    a time in the hour that they leave out counts as if they had not yet gone forward."""
     _failures: dict[str, int] = {}
 
     def check(self) -> Iterable[tuple[str, str]]:
@@ -63,6 +87,16 @@ class Parse(Stage):
                 "pattern",
                 f"no named group in {self.pattern.text!r}: name each field, such as (?P<level>\\w+)",
             )
+        if self.format == "json":
+            for option in ("types", "pairs"):
+                if getattr(self, option):
+                    yield option, f"`{option}` has no effect with format json: its values have types, leave it out"
+        if self.format == "regex" and self.pattern is not None and not self.pairs:
+            for name in self.types:
+                if name not in self.pattern.groups:
+                    near = get_close_matches(name, self.pattern.groups, 1, 0.5)
+                    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(self.pattern.groups)}"
+                    yield f"types.{name}", f"the pattern has no group {name!r}: {hint}"
         if form := problem(self.timestamp_format):
             yield "timestamp_format", form
         try:
@@ -74,11 +108,13 @@ class Parse(Stage):
 
     def writes(self) -> Iterable[str]:
         """What the format says; open formats can write anything."""
+        if self.pairs:
+            return (ANY,)
         if self.format == "python":
-            return ("timestamp", "level", "logger", "message")
+            return ("timestamp", "level", "logger", "function", "line", "message")
         if self.format == "regex" and self.pattern is not None:
             return tuple(dict.fromkeys((*self.pattern.groups, "message")))
-        return (ANY,)
+        return _WRITES.get(self.format, (ANY,))
 
     def collect(self) -> Iterable[Metric]:
         """Lines that did not fit, and times that could not be read."""
@@ -95,6 +131,7 @@ class Parse(Stage):
 
     def process(self, batch: Batch) -> Batch:
         """Set fields, format and time of each record."""
+        self._clock.near(batch.read_at_ns)
         if self.format == "auto":
             self._auto(batch)
         else:
@@ -112,6 +149,11 @@ class Parse(Stage):
             names.insert(0, first)
         matched: dict[str, int] = {}
         rest: Sequence[Record] = batch.records
+        # Docker's lines are JSON, too.
+        if docker := [record for record in rest if record.line.startswith(DOCKER)]:
+            odd = {id(record) for record in self._read("docker", docker)}
+            matched["docker"] = len(docker) - len(odd)
+            rest = [record for record in rest if not record.line.startswith(DOCKER) or id(record) in odd]
         for name in names:
             if rest:
                 before = len(rest)
@@ -129,12 +171,29 @@ class Parse(Stage):
         if name == "json":
             return self._read_json(records)
         found = self._readers[name]([record.line for record in records])
+        if self.pairs or self.types:
+            self._refine(found)
         if None not in found:
             self._fill(records, found, self._text_times)  # type: ignore[arg-type]  # there is no None
             return []
         fitting = [(record, fields) for record, fields in zip(records, found, strict=True) if fields is not None]
         self._fill([record for record, _ in fitting], [fields for _, fields in fitting], self._text_times)
         return [record for record, fields in zip(records, found, strict=True) if fields is None]
+
+    def _refine(self, found: Sequence[Fields | None]) -> None:
+        """Take the pairs out of messages, and give fields their types."""
+        for fields in found:
+            if fields is None:
+                continue
+            if self.pairs and isinstance(message := fields.get("message"), str) and "=" in message:
+                fields |= pairs(message)[0] | fields
+            for name, kind in self.types.items():
+                if isinstance(text := fields.get(name), str):
+                    value = _typed(text.strip(), kind)
+                    if value is None:
+                        self._count("bad_value", 1)
+                    else:
+                        fields[name] = value
 
     def _read_json(self, records: Sequence[Record]) -> list[Record]:
         lines = [record.line for record in records]
@@ -223,7 +282,7 @@ class Parse(Stage):
     @cached_property
     def _readers(self) -> dict[str, Reader]:
         if self.format == "auto":
-            return AUTO
+            return {**AUTO, "docker": FORMATS["docker"]}
         return FORMATS if self.pattern is None else {"regex": regex(self.pattern)}
 
     @cached_property
@@ -254,6 +313,19 @@ class Parse(Stage):
 
 
 _decode_all = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def _typed(text: str, kind: str) -> int | float | bool | None:
+    """The value, None where the text is none of this kind; numbers only as JSON can write them."""
+    if kind == "bool":
+        return _TRUE.get(text.lower())
+    if not text.isascii() or "_" in text or len(text) > 40:
+        return None
+    try:
+        number = int(text) if kind == "int" else float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -13,6 +12,7 @@ import msgspec
 from ..pipeline.batch import Batch
 from ..pipeline.component import Stage
 from ..pipeline.record import Record
+from ._chats import ROLE, is_media, is_message, marker, nested, without_media
 from ._raw_json import RawObject, items, members, plain
 
 if TYPE_CHECKING:  # only the exporter needs it at run time
@@ -31,6 +31,8 @@ class Truncate(Stage):
     The marker tells the original length and the start of its SHA-256: `…(truncated, 12345 chars, sha256 1a2b3c4d5e6f)`.
     A JSON line stays JSON with its types: only strings are cut, and without `fields` the longest ones until it fits;
     where even that is not enough (an object of numbers alone), the record goes to the dead letter.
+    It knows what chats with language models look like: of an image or a sound in base64 (a `data:` URL, or `data`
+    beside `type: base64` or `format`) nothing is kept but its kind, and the arguments of a tool call stay JSON.
     """
 
     max_chars: int | None = None
@@ -42,12 +44,18 @@ class Truncate(Stage):
     Without any it is the line itself."""
     keep: Literal["head", "head_tail"] = "head"
     """`head`: what is kept is the start. `head_tail`: start and end, with the marker between them."""
+    max_messages: int | None = None
+    """The most messages that a list of chat messages in a JSON line may keep: the first one (the system prompt) and the
+    last ones. One between them says how many were left out, their length and SHA-256."""
 
     def check(self) -> Iterable[tuple[str, str]]:
         """Say what is wrong with the limit."""
-        if (self.max_chars is None) == (self.max_bytes is None):
+        limits = (self.max_chars is not None) + (self.max_bytes is not None)
+        if limits == 2 or (limits == 0 and self.max_messages is None):
             found = "both are given" if self.max_chars is not None else "neither is given"
             yield "max_chars", f"write max_chars or max_bytes, one of the two ({found})"
+        if self.max_messages is not None and self.max_messages < 3:
+            yield "max_messages", f"{self.max_messages} leaves no room for first, marker and last: write 3 or more"
         for option, limit in (("max_chars", self.max_chars), ("max_bytes", self.max_bytes)):
             if limit is not None and limit < SMALLEST:
                 yield option, f"{limit} leaves no room beside the marker: write {SMALLEST} or more"
@@ -61,6 +69,12 @@ class Truncate(Stage):
     def process(self, batch: Batch) -> Batch:
         """Cut what is too long. Raises ValueError on a JSON record that cannot be cut to the limit."""
         limit = self._limit
+        if self.max_messages:
+            for record in batch.records:
+                if record.format == "json" and ROLE in record.line:
+                    self._drop_messages(record)
+        if not limit:
+            return batch
         for record in [record for record in batch.records if len(record.line) > limit]:
             if not self.fields:
                 self._cut_line(record)
@@ -104,6 +118,10 @@ class Truncate(Stage):
     def _cut(self, text: str, limit: int | None = None) -> str:
         """The text itself if it fits, else what is kept of it with the marker."""
         limit = self._limit if limit is None else limit
+        if "base64" in text and len(text) > limit:
+            short = without_media(text)
+            if short is not text:
+                return self._cut(short, limit)
         if self.max_chars is not None:
             return text if len(text) <= limit else self._shortened(text, limit)
         if len(text) * 4 <= limit:
@@ -112,13 +130,13 @@ class Truncate(Stage):
         return text if len(data) <= limit else self._shortened_bytes(data, limit).decode("utf-8", "surrogatepass")
 
     def _shortened(self, text: str, limit: int) -> str:
-        mark = _marker(len(text), "chars", text.encode("utf-8", "surrogatepass"))
+        mark = marker(len(text), "chars", text.encode("utf-8", "surrogatepass"))
         room = max(0, limit - len(mark))
         tail = room // 2 if self.keep == "head_tail" else 0
         return text[: room - tail] + mark + (text[len(text) - tail :] if tail else "")
 
     def _shortened_bytes(self, data: bytes, limit: int) -> bytes:
-        mark = _marker(len(data), "bytes", data).encode()
+        mark = marker(len(data), "bytes", data).encode()
         room = max(0, limit - len(mark))
         tail = room // 2 if self.keep == "head_tail" else 0
         return _head(data, room - tail) + mark + _tail(data, tail)
@@ -136,7 +154,7 @@ class Truncate(Stage):
             text = line.decode("utf-8", "surrogateescape")  # each stray byte counts as a character and stays
             if len(text) <= self._limit:
                 return
-            mark = _marker(len(text), "chars", line)
+            mark = marker(len(text), "chars", line)
             room = self._limit - len(mark)
             tail = room // 2 if self.keep == "head_tail" else 0
             short = text[: room - tail] + mark + (text[len(text) - tail :] if tail else "")
@@ -151,6 +169,14 @@ class Truncate(Stage):
         excess = self._size(record.line) - self._limit
         if excess <= 0:
             return
+        if b"base64" in record.line:
+            # Images first: neither URLs nor markers need escapes, so the line is JSON as before.
+            record.line = without_media(record.line.decode("utf-8", "replace")).encode()
+            self._keep_step(record, set(record.parsed or ()))
+            excess = self._size(record.line) - self._limit
+            if excess <= 0:
+                self._counts[_LINE] += 1
+                return
         fields = members(record.line)
         lengths = sorted(self._lengths(bytes(raw) for raw in fields.values()), reverse=True)
         cap = _level(lengths, excess)
@@ -187,7 +213,7 @@ class Truncate(Stage):
             return value if cut is text else msgspec.Raw(_encode(cut))
         if raw[:1] == b"{":
             fields = members(raw, depth)
-            new = {name: self._cut_raw(item, cap, depth + 1) for name, item in fields.items()}
+            new = {name: self._cut_member(name, item, cap, depth + 1, fields) for name, item in fields.items()}
             return msgspec.Raw(_encode(new)) if any(new[name] is not fields[name] for name in new) else value
         if raw[:1] == b"[":
             olds = items(raw, depth)
@@ -195,6 +221,49 @@ class Truncate(Stage):
             same = all(cut is item for cut, item in zip(cuts, olds, strict=True))
             return value if same else msgspec.Raw(_encode(cuts))
         return value
+
+    def _cut_member(self, name: str, value: msgspec.Raw, cap: int, depth: int, siblings: RawObject) -> msgspec.Raw:
+        """As `_cut_raw`; what chats hold under this name is cut so that it stays of use."""
+        raw = bytes(value)
+        if len(raw) > cap and raw[:1] == b'"':
+            if name == "arguments" and (inner := nested(raw)) is not None:
+                # JSON within a string: escapes take room, so what is kept of its strings must be shorter.
+                room = max(SMALLEST, cap // 2)
+                text = bytes(self._cut_raw(inner, room, depth + 1)).decode("utf-8", "replace")
+                return msgspec.Raw(_encode(self._cut(text, cap)))
+            if name == "data" and is_media(siblings):
+                text = _text(raw)
+                mark = marker(len(text), "chars", text.encode("utf-8", "surrogatepass"))
+                return msgspec.Raw(_encode(mark)) if len(mark) < len(text) else value
+        return self._cut_raw(value, cap, depth)
+
+    def _drop_messages(self, record: Record) -> None:
+        """Leave messages in the middle of a chat out."""
+        fields = members(record.line)
+        changed = {name for name in fields if self._without_messages(fields, name)}
+        if changed:
+            record.line = _encode(fields)
+            self._keep_step(record, changed)
+            self._counts["messages"] += 1
+
+    def _without_messages(self, holder: RawObject, name: str, depth: int = 0) -> bool:
+        raw = bytes(holder[name])
+        if ROLE not in raw:
+            return False
+        if raw[:1] == b"{":
+            inner = members(raw, depth)
+            if not {key for key in inner if self._without_messages(inner, key, depth + 1)}:
+                return False
+            holder[name] = msgspec.Raw(_encode(inner))
+            return True
+        most = self.max_messages or 0
+        if raw[:1] != b"[" or len(chat := items(raw, depth)) <= most or not all(map(is_message, chat)):
+            return False
+        left = [bytes(message) for message in chat[1 : len(chat) - most + 2]]
+        mark = marker(len(left), "messages", b"\n".join(left))
+        chat[1 : len(chat) - most + 2] = [msgspec.Raw(_encode({"role": "system", "content": mark}))]
+        holder[name] = msgspec.Raw(_encode(chat))
+        return True
 
     def _size(self, line: bytes) -> int:
         return len(line) if self.max_bytes is not None else len(line.decode("utf-8", "replace"))
@@ -264,10 +333,6 @@ class Truncate(Stage):
             cuts = [self._cut_value(item) for item in value]
             return cuts if any(new is not old for new, old in zip(cuts, value, strict=True)) else value
         return value
-
-
-def _marker(length: int, unit: str, data: bytes) -> str:
-    return f"…(truncated, {length} {unit}, sha256 {hashlib.sha256(data).hexdigest()[:12]})"
 
 
 def _level(lengths: list[int], excess: int) -> int:

@@ -2,13 +2,14 @@ import json
 import random
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from time import process_time
+from typing import Literal, TypeAlias
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tailrace.pipeline.framing import EVENT, LINE, Framed, Framer, Lines, StartPattern, Tracebacks, framer
+from tailrace.pipeline.framing import EVENT, LINE, Containers, Framed, Framer, Lines, StartPattern, Tracebacks, framer
 from tailrace.pipeline.options import Regex
 
 CORPUS = Path(__file__).parent / "tracebacks"
@@ -16,7 +17,8 @@ EXPECTED = json.loads((CORPUS / "expected.json").read_text())
 MIB = 1 << 20
 
 POLICIES: list[Literal["split", "truncate"]] = ["split", "truncate"]
-MODES: list[Literal["off", "traceback"] | StartPattern] = ["off", "traceback", StartPattern(Regex(r"^\d{4}-|^>"))]
+Mode: TypeAlias = Literal["off", "traceback", "container"] | StartPattern
+MODES: list[Mode] = ["off", "traceback", "container", StartPattern(Regex(r"^\d{4}-|^>"))]
 
 
 def feed(framing: Framer, parts: list[bytes], begin: int = 0) -> Framed:
@@ -104,6 +106,35 @@ LOG_LINES = [
     b"exit status 2",
     b"/srv/app/a.rb:3:in 'f': m (E)",
     b"\tfrom /srv/app/a.rb:9:in '<main>'",
+    b"thread 'main' (7) panicked at src/main.rs:3:29:",
+    b"thread 'main' panicked at 'x', src/main.rs:3:29",
+    b"stack backtrace:",
+    b"   0: shop::main",
+    b"note: run with `RUST_BACKTRACE=1`",
+    b"Error: x",
+    b"Caused by:",
+    b"PHP Fatal error:  Uncaught Stop: x in /a.php:1",
+    b"Stack trace:",
+    b"#0 {main}",
+    b"Next Stop: y in /a.php:2",
+    b"  thrown in /a.php on line 2",
+    b"Unhandled exception:",
+    b"#0      main (file:///a.dart:2:3)",
+    "╭── Traceback (most recent call last) ──╮".encode(),
+    "│ /srv/a.py:1 in f │".encode(),
+    "╰──────────────────╯".encode(),
+    b"2026-11-03T10:00:00Z stdout F 2026-11-03 10:00:00 INFO up",
+    b"2026-11-03T10:00:00Z stderr F Traceback (most recent call last):",
+    b'2026-11-03T10:00:00Z stderr F   File "/srv/app/main.py", line 3, in f',
+    b"2026-11-03T10:00:00Z stderr F ValueError: bad",
+    b"2026-11-03T10:00:00Z stderr F panic: x",
+    b"2026-11-03T10:00:00Z stderr F",
+    b"2026-11-03T10:00:00Z stdout P part",
+    b"2026-11-03T10:00:00Z stderr P   part",
+    b"2026-11-03T10:00:00Z stdout F rest",
+    b'{"log":"2026-11-03 10:00:00 INFO up\\n","stream":"stdout","time":"x"}',
+    b'{"log":"part","stream":"stdout","time":"x"}',
+    b'{"log":"rest\\n","stream":"stdout","time":"x"}',
     b"plain text",
     b"  indented",
     "grün ✓ 漢字 🎉".encode(),
@@ -138,7 +169,7 @@ def test_the_events_do_not_depend_on_how_much_is_read_at_once(
     tail: bytes,
     cuts: list[int],
     max_bytes: int,
-    mode: Literal["off", "traceback"] | StartPattern,
+    mode: Mode,
     on_long: Literal["split", "truncate"],
     begin: int,
 ) -> None:
@@ -159,11 +190,9 @@ def test_the_events_do_not_depend_on_how_much_is_read_at_once(
     assert whole.offsets == sorted(set(whole.offsets))
 
 
-@pytest.mark.parametrize("mode", MODES, ids=["off", "traceback", "pattern"])
+@pytest.mark.parametrize("mode", MODES, ids=["off", "traceback", "container", "pattern"])
 @pytest.mark.parametrize("on_long", POLICIES)
-def test_a_line_of_50_mb_is_never_held_in_memory(
-    mode: Literal["off", "traceback"] | StartPattern, on_long: Literal["split", "truncate"]
-) -> None:
+def test_a_line_of_50_mb_is_never_held_in_memory(mode: Mode, on_long: Literal["split", "truncate"]) -> None:
     framing = framer(mode, MIB, on_long)
     rest, offset, skip, shipped, cut, long = b"2026-11-03 10:00:00 ", 0, 0, 0, 0, 0
     for _ in range(50):
@@ -347,6 +376,111 @@ def test_bare_lines_do_not_wait() -> None:
 )
 def test_bare_traces_end_where_they_end(text: str, events: int) -> None:
     assert len(framer("traceback", MIB, "split").split(text.encode(), 0, final=True).lines) == events
+
+
+CRI = "2026-11-03T10:00:00.5Z "
+
+
+def cri(*lines: str) -> bytes:
+    return "".join(f"{CRI}{line}\n" for line in lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "events"),
+    [
+        pytest.param(cri("stdout F a", "stdout F b"), [1, 1], id="plain lines"),
+        pytest.param(cri("stdout P a", "stdout P b", "stdout F c", "stdout F d"), [3, 1], id="parts"),
+        pytest.param(cri("stdout P a", "stderr F b", "stdout F c"), [1, 1, 1], id="another stream between parts"),
+        pytest.param(
+            cri("stderr F ERROR:app:x", "stderr F Traceback:", "stderr F   y", "stderr F INFO:app:z"),
+            [3, 1],
+            id="a record",
+        ),
+        pytest.param(
+            cri("stderr F up", "stderr F Traceback (most recent call last):", 'stderr F   File "a", line 1, in f')
+            + cri("stderr F KeyError: 1", "stderr F on"),
+            [1, 3, 1],
+            id="a bare traceback",
+        ),
+        pytest.param(
+            cri("stderr F Traceback (most recent call last):", 'stderr P   File "a",', "stderr F  line 1, in f")
+            + cri("stderr F KeyError: 1", "stderr F on"),
+            [4, 1],
+            id="a bare traceback with a split line",
+        ),
+        pytest.param(cri("stdout F INFO:app:x", "stderr F y", "stdout F z"), [1, 1, 1], id="streams apart"),
+        pytest.param(cri('stdout F {"level":"info"}', 'stdout F {"level":"info"}'), [1, 1], id="JSON inside"),
+        pytest.param(b"INFO:app:x\n  y\nINFO:app:z\n", [2, 1], id="lines of no runtime"),
+        pytest.param(b'{"log":1}\n{"log":"x"}\n', [1, 1], id="nearly Docker's"),
+    ],
+)
+def test_lines_of_containers_are_joined_by_what_is_inside(data: bytes, events: list[int]) -> None:
+    framing = framer("container", MIB, "split")
+    framed = framing.split(data, 0, final=True)
+    assert [line.count(b"\n") + 1 for line in framed.lines] == events
+    assert b"\n".join(framed.lines) + b"\n" == data
+    assert feed(framing, [data[i : i + 1] for i in range(len(data))] + [b""]) == framed
+
+
+def test_dockers_lines_are_joined_by_what_is_inside() -> None:
+    logs = ["ERROR:app:x\n", "Traceback:\n", "par", "t\n", "INFO:app:y\n"]
+    lines = [json.dumps({"log": log, "stream": "stderr", "time": "x"}, separators=(",", ":")).encode() for log in logs]
+    framed = framer("container", MIB, "split").split(b"\n".join(lines) + b"\n", 0, final=True)
+    assert framed.lines == [b"\n".join(lines[:4]), lines[4]]
+
+
+def test_an_event_of_containers_ends_before_the_line_that_is_too_much() -> None:
+    data = cri("stdout F INFO:app:x", *("stdout F   more" for _ in range(9)), "stdout F INFO:app:y")
+    framed = Containers(200, "truncate").split(data, 0, final=True)
+    assert b"\n".join(framed.lines) + b"\n" == data
+    assert max(map(len, framed.lines)) <= 200
+    assert (framed.long, framed.cut) == (0, 0)
+
+
+def test_a_long_run_of_errors_without_frames_takes_no_quadratic_time() -> None:
+    data = cri(*("stderr F ValueError: x" for _ in range(20_000)))
+    start = process_time()
+    assert len(framer("container", MIB, "split").split(data, 0, final=True).lines) == 20_000
+    assert process_time() - start < 10
+
+
+RICH = "╭── Traceback (most recent call last) ──╮\n│ /srv/a.py:1 in f                      │\n╰{}╯\n".format("─" * 39)
+MORE = {
+    "a box of rich": RICH + "ValueError: bad\n",
+    "boxes linked to each other": f"{RICH}KeyError: 1\n\n"
+    f"During handling of the above exception, another exception occurred:\n\n{RICH}ValueError: bad\n",
+    "a box in colours": "\x1b[31m╭─\x1b[0m\x1b[31m──\x1b[0m\x1b[31m \x1b[0m\x1b[1;31mTraceback \x1b[0m"
+    "\x1b[1;2;31m(most recent call last)\x1b[0m\x1b[31m ─╮\x1b[0m\n\x1b[31m│\x1b[0m a.py:1 in f\n"
+    "\x1b[31m╰──╯\x1b[0m\n\x1b[1;91mValueError: \x1b[0mbad\n",
+    "a Rust panic": "thread 'main' (7) panicked at a.rs:3:29:\none\ntwo\nstack backtrace:\n   0: a::main\n"
+    "             at ./a.rs:3:29\nnote: Some details are omitted\n",
+    "a Rust panic without a stack": "thread 'main' panicked at a.rs:3:29:\nboom\nnote: run with `RUST_BACKTRACE=1`\n",
+    "a Rust panic before 1.73": "thread 'main' panicked at 'boom', a.rs:3:29\nnote: run with `RUST_BACKTRACE=1`\n",
+    "anyhow": "Error: outer\n\nCaused by:\n    0: middle\n    1: inner\n\nStack backtrace:\n   0: a::main\n"
+    "             at ./a.rs:3:29\n",
+    "anyhow without a stack": "Error: outer\n\nCaused by:\n    inner\n",
+    "JavaScript's plain error": "Error: boom\n    at f (/srv/a.js:1:1)\n",
+    "PHP": "PHP Fatal error:  Uncaught A: one\ntwo in /a.php:1\nStack trace:\n#0 /b.php(2): f()\n#1 {main}\n\n"
+    "Next B: three in /a.php:3\nStack trace:\n#0 {main}\n  thrown in /a.php on line 3\n",
+    "Dart": "Unhandled exception:\nFormatException: bad\nabc\n^\n\n#0      f (package:a/a.dart:1:2)\n"
+    "<asynchronous suspension>\n#1      main (file:///a.dart:2:3)\n",
+    "Flutter's box": "══╡ EXCEPTION CAUGHT BY WIDGETS LIBRARY ╞══\nThe following _TypeError was thrown:\nNull check\n\n"
+    "When the exception was thrown, this was the stack:\n#0      f (package:a/a.dart:1:2)\n"
+    "(elided 3 frames)\n\n═══════════\n",
+    "Flutter on a device": "E/flutter ( 12): [ERROR:flutter/a.cc(41)] Unhandled Exception: Bad state\n"
+    "E/flutter ( 12): #0      f (package:a/a.dart:1:2)\nE/flutter ( 12): <asynchronous suspension>\n",
+}
+
+
+@pytest.mark.parametrize("text", MORE.values(), ids=MORE.keys())
+@pytest.mark.parametrize("record", ["", "2026-11-03 10:00:00 ERROR job failed\n"], ids=["bare", "under a record"])
+def test_traces_of_other_renderings_and_languages_are_one_event(text: str, record: str) -> None:
+    before, after = ("2026-11-03 10:00:00 INFO up", "2026-11-03 10:00:01 INFO on") if record else ("up", "on")
+    data = f"{before}\n{record}{text}{after}\n".encode()
+    framing = framer("traceback", MIB, "split")
+    framed = framing.split(data, 0, final=True)
+    assert framed.lines == [before.encode(), (record + text).rstrip("\n").encode(), after.encode()]
+    assert feed(framing, [data[i : i + 1] for i in range(len(data))] + [b""]) == framed
 
 
 def test_a_pattern_of_ones_own_begins_events_and_lines_before_the_first_stand_alone() -> None:

@@ -25,6 +25,7 @@ DESCRIBED = {
     "error_language": "python",
     "error_chain": 3,
     "error_root_cause": "json.decoder.JSONDecodeError",
+    "error_family": "validation",
 }
 
 
@@ -58,6 +59,7 @@ def test_an_event_of_several_lines_is_described_and_ships_as_it_is() -> None:
         {"exception": CHAINED.splitlines()},
         {"message": "job failed\n" + CHAINED},
         {"error": "no stack", "exc": CHAINED},
+        {"text": "12:00 | ERROR | job failed\n" + CHAINED},
     ],
     ids=lambda row: json.dumps(row)[:30],
 )
@@ -93,6 +95,63 @@ def test_what_the_record_says_itself_stays() -> None:
     assert added is not None
     assert "error_type" not in added
     assert added["error_message"] == "'missing'"
+
+
+STRUCTLOG = [
+    {
+        "exc_type": "ValueError",
+        "exc_value": "bad\nworse",
+        "frames": [{"filename": "/srv/a.py", "lineno": 1, "name": "f"}, {"filename": "/srv/b.py", "name": "g"}],
+        "exceptions": [],
+    },
+    {"exc_type": "KeyError", "exc_value": "'x'", "is_cause": True, "frames": []},
+]
+
+
+def test_the_objects_that_structlog_writes_for_a_traceback_are_read() -> None:
+    batch = run_stage(Classify(), json_batch({"event": "x", "exception": STRUCTLOG}, {"exception": [{"exc_type": 1}]}))
+    first, second = (record.added for record in batch.records)
+    assert first is not None
+    assert {name: first[name] for name in ("error_type", "error_message", "error_frame", "error_root_cause")} == {
+        "error_type": "ValueError",
+        "error_message": "bad",
+        "error_frame": "/srv/b.py:g",
+        "error_root_cause": "KeyError",
+    }
+    assert second is not None
+    assert second["error_type"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("row", "family"),
+    [
+        ({"error_type": "route_timeout", "error": "no answer"}, "timeout"),
+        ({"error_type": "HTTPStatusError", "error": "status 429"}, "network"),
+        ({"error_type": "Oops", "error": "HTTP status 429"}, "rate_limit"),
+        ({"error_type": "Oops", "error": {"code": 1}}, "other"),
+        ({"error_type": ""}, None),
+        ({"error_type": None}, None),
+        ({"event_type": "LLMCall"}, None),
+        ({"error_type": "Oops", "error_family": "own"}, None),
+    ],
+    ids=lambda value: json.dumps(value),
+)
+def test_an_error_that_is_only_named_gets_its_family(row: dict[str, Any], family: str | None) -> None:
+    added = run_stage(Classify(), json_batch({"level": "info"}, row)).records[1].added
+    assert added == (None if family is None else {"error_family": family})
+
+
+def test_the_records_own_type_decides_about_the_family_of_a_trace() -> None:
+    added = run_stage(Classify(), json_batch({"error_type": "route_timeout", "exc": CHAINED})).records[0].added
+    assert added is not None
+    assert added["error_family"] == "timeout"
+
+
+def test_a_rust_panic_without_a_backtrace_has_its_file() -> None:
+    line = b"ERROR thread 'main' panicked at src/main.rs:3:29:\nindex out of bounds"
+    added = run_stage(Classify(), batch_of(line)).records[0].added
+    assert added is not None
+    assert (added["error_type"], added["error_frame"]) == ("panic", "src/main.rs")
 
 
 def test_a_bare_stack_says_where_and_nothing_about_a_type() -> None:

@@ -200,9 +200,23 @@ def test_where_a_batch_ends_makes_no_difference_to_what_is_carried(
         ({"file_name": "(?P<app>x)", "fields": {"app": "f"}}, "fields.app"),
         ({"fields": {"app": "f"}, "carry": ["app"]}, "carry"),
         ({"carry": ["session_key"]}, "carry"),
+        ({"patterns": ["a(?P<b>.)", "c"]}, "patterns[1]"),
+        ({"environment": {"host": "TAILRACE_TEST_UNSET"}}, "environment.host"),
+        ({"environment": {"app": "PATH"}, "fields": {"app": "f"}}, "environment.app"),
+        ({"derive_trace_id": ["session_key", "trace_id"]}, "derive_trace_id"),
         ({}, ""),
     ],
-    ids=["no group", "twice", "carry a fixed one", "carry the session", "nothing"],
+    ids=[
+        "no group",
+        "twice",
+        "carry a fixed one",
+        "carry the session",
+        "a pattern without a group",
+        "not set",
+        "fixed and from the environment",
+        "a trace id from itself",
+        "nothing",
+    ],
 )
 def test_options_that_cannot_be_meant_are_refused(options: dict[str, Any], where: str) -> None:
     assert [path for path, _ in enrich(**options).check()] == [where]
@@ -221,3 +235,131 @@ def test_it_says_which_fields_it_reads_and_writes() -> None:
     assert set(stage.reads()) == {"trace_id", "traceparent", "session_key", "channel_id"}
     assert set(stage.writes()) == {"app", "pid", "trace_id", "span_id", "channel_id"}
     assert set(enrich(fields={"app": "f"}).reads()) == set()
+
+
+def test_a_variable_that_is_not_set_is_named_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILRACE_TEST_STAGE", "blue")
+    ((_, message),) = enrich(environment={"env": "TAILRACE_TEST_STAEG"}).check()
+    assert "did you mean 'TAILRACE_TEST_STAGE'?" in message
+
+
+def test_fields_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAILRACE_TEST_STAGE", "blue")
+    stage = enrich(environment={"deploy": "TAILRACE_TEST_STAGE", "gone": "TAILRACE_TEST_UNSET"})
+    monkeypatch.setenv("TAILRACE_TEST_STAGE", "green")
+    batch = run_stage(stage, json_batch({"x": 1}, {"deploy": "own"}))
+    assert [record.added for record in batch.records] == [{"deploy": "green"}, {}]
+    monkeypatch.setenv("TAILRACE_TEST_STAGE", "red")
+    assert run_stage(stage, json_batch({"x": 1})).records[0].added == {"deploy": "green"}
+
+
+def test_patterns_find_fields_in_the_line() -> None:
+    stage = enrich(patterns=[r"session=(?P<session_key>\S+)", r"trace[=:](?P<trace_id>\w+)|(?P<session_key>ses-\d)"])
+    lines = (b"x session=a17 trace=9f", b"ses-3", b"nothing", b"session=\xc3\xa9 trace:!")
+    records = run_stage(stage, batch_of(*lines)).records
+    assert [record.added for record in records] == [
+        {"session_key": "a17", "trace_id": "9f"},
+        {"session_key": "ses-3"},
+        None,
+        {"session_key": "é"},
+    ]
+
+
+def test_what_a_pattern_finds_is_a_trace_id_only_if_it_is_one() -> None:
+    stage = enrich(patterns=[r"tp=(?P<tp>\S+)"], trace_id=["tp"])
+    records = run_stage(stage, batch_of(f"tp=00-{TRACE}-{SPAN}-01".encode(), b"tp=zz")).records
+    assert [record.fields.get("trace_id") for record in records] == [TRACE, None]
+
+
+@pytest.mark.parametrize(
+    ("own", "added"),
+    [
+        ({"session": "a"}, {"session_key": "a"}),
+        ({"session_key": "own", "session": "a"}, None),
+        ({"session_key": "", "session": "a"}, {"session_key": "a"}),
+        ({"session": "", "conversation": 7}, {"session_key": 7}),
+        ({"session": {"id": 1}}, None),
+        ({"step": "plan", "fn": "load"}, {"stage": "plan", "call_label": "load"}),
+        ({"thread": "1772664120.310119"}, {"thread_ts": "1772664120.310119"}),
+        ({}, None),
+    ],
+    ids=lambda value: json.dumps(value),
+)
+def test_ids_of_a_session_are_taken_from_fields_of_other_names(
+    own: dict[str, Any], added: dict[str, Any] | None
+) -> None:
+    stage = enrich(session_key=["session", "conversation"], stage=["step"], call_label=["fn"], thread_ts=["thread"])
+    assert run_stage(stage, json_batch(own)).records[0].added == added
+
+
+@pytest.mark.parametrize(
+    ("own", "span"),
+    [
+        ({"otelSpanID": SPAN}, SPAN),
+        ({"otelSpanID": SPAN.upper()}, SPAN),
+        ({"otelSpanID": "0" * 16}, None),
+        ({"otelSpanID": "short"}, None),
+        ({"otelSpanID": 7, "tp": f"00-{TRACE}-{SPAN}-01"}, SPAN),
+        ({"span_id": "own", "otelSpanID": SPAN}, "own"),
+        ({}, None),
+    ],
+    ids=lambda value: json.dumps(value),
+)
+def test_the_span_id(own: dict[str, Any], span: str | None) -> None:
+    assert run_stage(enrich(span_id=["otelSpanID", "tp"]), json_batch(own)).records[0].fields.get("span_id") == span
+
+
+def test_a_span_id_that_is_listed_is_written_in_one_way() -> None:
+    batch = run_stage(enrich(span_id=["span_id"]), json_batch({"span_id": f" {SPAN.upper()} "}, {"span_id": SPAN}))
+    assert [record.added for record in batch.records] == [{"span_id": SPAN}, None]
+
+
+def test_a_session_without_tracing_is_one_trace_the_same_on_a_replay() -> None:
+    rows: list[dict[str, Any]] = [
+        {"session_key": "a"},
+        {"session_key": "b"},
+        {"session_key": "a", "trace_id": TRACE},
+        {"session_key": "a", "trace_id": ""},
+        {"session_key": ""},
+        {"other": 1},
+    ]
+    stage = enrich(derive_trace_id=["session_key"])
+    first = [record.fields.get("trace_id") for record in run_stage(stage, json_batch(*rows)).records]
+    again = [
+        record.fields.get("trace_id")
+        for record in run_stage(enrich(derive_trace_id=["session_key"]), json_batch(*rows)).records
+    ]
+    assert first == again
+    # Saved links to traces hold this: a change here loses every one of them.
+    assert first[0] == "ca978112ca1bbdcafac231b39a23dc4d"
+    assert first[2] == TRACE
+    assert first[0] == first[3] != first[1]
+    assert first[4:] == [None, None]
+
+
+def test_a_trace_id_may_follow_from_several_fields() -> None:
+    stage = enrich(derive_trace_id=["session_key", "pid"], file_name=r"_(?P<pid>\d+)\.log")
+    one, two = (
+        run_stage(stage, json_batch({"session_key": "a"}, labels={"file": f"s_{pid}.log"})).records[0] for pid in (1, 2)
+    )
+    assert one.fields["trace_id"] != two.fields["trace_id"]
+
+
+def test_a_carried_trace_id_goes_before_a_derived_one() -> None:
+    stage = enrich(carry=["trace_id"], derive_trace_id=["session_key"])
+    rows: list[dict[str, Any]] = [{"session_key": "a", "trace_id": TRACE}, {"session_key": "a"}]
+    assert run_stage(stage, json_batch(*rows)).records[1].fields["trace_id"] == TRACE
+
+
+def test_what_the_stage_gives_itself_need_not_come_from_elsewhere() -> None:
+    stage = enrich(
+        file_name=r"(?P<session_key>.)",
+        patterns=["(?P<run>x)"],
+        carry=["stage"],
+        derive_trace_id=["session_key", "run"],
+    )
+    assert list(stage.reads()) == ["stage"]
+    assert set(stage.writes()) == {"session_key", "run", "trace_id", "stage"}
+    named = enrich(session_key=["session"], span_id=["otelSpanID"], carry=["thread_ts"])
+    assert list(named.reads()) == ["session", "otelSpanID", "thread_ts"]
+    assert set(named.writes()) == {"session_key", "span_id", "thread_ts"}

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.pipeline.options import Regex
-from tailrace.stages._formats import AUTO, FORMATS, Reader, json_object, logfmt, prefixed_json, python, regex
+from tailrace.stages._formats import AUTO, FORMATS, json_object, logfmt, prefixed_json, python, regex
+from tailrace.stages._text_lines import Reader
 
 T = "2026-11-03 10:00:00,123"
 
@@ -90,7 +91,12 @@ def test_usual_lines_say_the_same_whatever_stands_beside_them(others: list[str])
             id="a traceback after it",
         ),
         pytest.param(f'{T} INFO {{"a":1', None, id="cut off"),
-        pytest.param(f"{T} INFO app: {{}}", None, id="a logger before it"),
+        pytest.param(
+            f'{T} INFO app: {{"a":1}}',
+            {"timestamp": T, "level": "info", "logger": "app", "a": 1},
+            id="a logger before it",
+        ),
+        pytest.param('INFO:app:{"a":1}', {"level": "info", "logger": "app", "a": 1}, id="basicConfig"),
         pytest.param('{"a":1}', None, id="no prefix"),
     ],
 )
@@ -164,7 +170,10 @@ def test_nearly_json(data: bytes, fields: dict[str, Any] | None) -> None:
 
 TOKENS = st.sampled_from(
     [T.encode(), b"INFO", b"ERROR", b" ", b"  ", b":", b" - ", b"app.db", b"app", b'{"a":1}', b"{", b"}", b'"', b"\\",
-     b"a=1", b"=", b"\0", b"\n", b"\r", b"\xff", b"\xc3", b"\xa9", b"\xef\xbb\xbf", b"[", b"]", b"x y"]
+     b"a=1", b"=", b"\0", b"\n", b"\r", b"\xff", b"\xc3", b"\xa9", b"\xef\xbb\xbf", b"[", b"]", b"x y",
+     b"<34>", b"<34>1 ", b"Nov  3 10:00:00 ", b"host ", b"app[1]: ", b"app: ", b"2026-11-03T10:00:00Z ", b"stdout F ",
+     b"stderr P ", b"- - [03/Nov/2026:10:00:00 +0000] ", b'"GET / HTTP/1.1" 200 5', b" | INFO | a:b:1 - ",
+     b"[info     ] ", b"- ", b"INFO:a:b "]
 )  # fmt: skip
 LINES = st.lists(st.one_of(st.lists(TOKENS, max_size=9).map(b"".join), st.binary(max_size=40)), max_size=6)
 READERS = {**FORMATS, "regex": regex(Regex(r"^(?P<a>\S+) (?P<level>\w+)")), **{f"auto {n}": r for n, r in AUTO.items()}}

@@ -73,6 +73,78 @@ def test_a_nested_time_can_be_named() -> None:
     assert run_stage(stage, batch_of(b'{"meta": {"at": 1793700000}}'), []).records[0].time_ns == TIME
 
 
+OTHERS = {
+    "cri": b'2026-11-03T10:00:00Z stdout F {"level": "WARN"}',
+    "docker": b'{"log":"level=WARN msg=x\\n","stream":"stdout","time":"2026-11-03T10:00:00Z"}',
+    "syslog": b"<28>1 2026-11-03T10:00:00Z host app 7 - - x",
+    "combined": b'127.0.0.1 - - [03/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 5',
+    "structlog": b"2026-11-03 10:00:00 [warning  ] slow                           a=1",
+    "loguru": b"2026-11-03 10:00:00.000 | WARNING  | app:f:1 - slow",
+}
+
+
+@pytest.mark.parametrize("form", OTHERS)
+def test_auto_finds_what_servers_and_containers_write(form: str) -> None:
+    stage, state = parse(), dict[str, Any]()
+    for _ in range(2):
+        record = run_stage(stage, batch_of(OTHERS[form], state=state)).records[0]
+        assert (record.time_ns, record.format, record.line) == (the_time(), "text", OTHERS[form])
+        assert state == {"parse": {"format": "python" if form == "loguru" else form}}
+    assert failures(stage) == {}
+    alone = run_stage(parse(format="python" if form == "loguru" else form), batch_of(OTHERS[form])).records[0]
+    assert (alone.fields, alone.time_ns) == (record.fields, record.time_ns)
+
+
+def test_auto_decides_anew_when_a_partition_changes() -> None:
+    state: dict[str, Any] = {}
+    for line, form in ((PYTHON, "python"), (OTHERS["docker"], "docker"), (JSON, "json"), (OTHERS["cri"], "cri")):
+        run_stage(parse(), batch_of(line, line, state=state))
+        assert state == {"parse": {"format": form}}
+
+
+def test_an_object_that_only_looks_like_dockers_is_json() -> None:
+    stage = parse()
+    record = run_stage(stage, batch_of(b'{"log":"x","a":1}')).records[0]
+    assert (record.format, record.fields, failures(stage)) == ("json", {"log": "x", "a": 1}, {})
+
+
+def test_pairs_in_a_message_become_fields_with_their_types() -> None:
+    stage = parse(pairs=True, types={"status": "int", "took": "float", "ok": "bool", "n": "int", "level": "int"})
+    line = b"2026-11-03 10:00:00,000 INFO app: done status=200 took=1.5 ok=yes n=many level=9 logger=x"
+    record = run_stage(stage, batch_of(line)).records[0]
+    assert record.fields == {
+        "timestamp": "2026-11-03 10:00:00,000",
+        "level": "info",
+        "logger": "app",
+        "message": line.decode()[34:],
+        "status": 200,
+        "took": 1.5,
+        "ok": True,
+        "n": "many",
+    }
+    assert failures(stage) == {"bad_value": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("int", " 12 ", 12), ("int", "-3", -3), ("int", "1.5", "1.5"), ("int", "1_000", "1_000"), ("int", "٣", "٣"),
+        ("int", "", ""), ("float", "1e3", 1000.0), ("float", "nan", "nan"), ("float", "1e999", "1e999"),
+        ("bool", "False", False), ("bool", "2", "2"), ("bool", "on", True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_group_gets_its_type_or_stays_text(kind: str, text: str, value: Any) -> None:
+    stage = parse(format="regex", pattern=r"^v=(?P<v>.*)$", types={"v": kind})
+    assert run_stage(stage, batch_of(f"v={text}".encode())).records[0].fields["v"] == value
+    assert failures(stage) == ({"bad_value": 1} if isinstance(value, str) else {})
+
+
+def test_syslog_without_a_year_gets_that_of_the_time_of_reading() -> None:
+    record = run_stage(parse(format="syslog"), batch_of(b"Nov  3 10:00:00 host app: x")).records[0]
+    assert record.time_ns == the_time() - 365 * 86400 * 10**9
+
+
 @pytest.mark.parametrize("line", [JSON, SESSION, PYTHON, LOGFMT], ids=["json", "prefixed_json", "python", "logfmt"])
 def test_auto_finds_the_format_and_its_time(line: bytes) -> None:
     stage = parse()
@@ -249,6 +321,9 @@ def test_fields_that_stages_before_added_stay() -> None:
         ({"format": "regex"}, "pattern", "needs a pattern"),
         ({"format": "regex", "pattern": "a(b)"}, "pattern", "named group"),
         ({"format": "json", "pattern": "(?P<a>b)"}, "pattern", "no effect"),
+        ({"format": "json", "pairs": True}, "pairs", "no effect"),
+        ({"format": "json", "types": {"a": "int"}}, "types", "no effect"),
+        ({"format": "regex", "pattern": "(?P<status>b)", "types": {"statsu": "int"}}, "types.statsu", "'status'"),
         ({"timezone": "Europe/Amsterdm"}, "timezone", "Europe/Amsterdam"),
         ({"timezone": "../../etc/passwd"}, "timezone", "IANA"),
         ({"timestamp_format": "%H:%M"}, "timestamp_format", "whole date"),
@@ -270,10 +345,12 @@ def test_a_pattern_that_is_no_expression_is_refused() -> None:
     [
         ({}, ["*"]),
         ({"format": "json"}, ["*"]),
-        ({"format": "python"}, ["timestamp", "level", "logger", "message"]),
+        ({"format": "python"}, ["timestamp", "level", "logger", "function", "line", "message"]),
+        ({"format": "python", "pairs": True}, ["*"]),
+        ({"format": "structlog"}, ["*"]),
         ({"format": "regex", "pattern": "(?P<b>.)(?P<a>.)"}, ["b", "a", "message"]),
     ],
-    ids=["auto", "json", "python", "regex"],
+    ids=["auto", "json", "python", "pairs", "structlog", "regex"],
 )
 def test_it_says_what_it_writes(options: dict[str, Any], fields: list[str]) -> None:
     stage = parse(**options)
@@ -283,11 +360,13 @@ def test_it_says_what_it_writes(options: dict[str, Any], fields: list[str]) -> N
 
 TOKENS = st.sampled_from(
     [JSON, PYTHON, SESSION, LOGFMT, b"{", b"}", b'"', b'{"a":1}', b'{"ts":', b"1e999", b"NaN", b"1793700000",
-     b"\\ud800", b"\xff", b"\xc3", b"\xa9", b"\0", b"\n", b"\r", b" ", b"a=1 ", b"level=x ", b"INFO:a:b"]
+     b"\\ud800", b"\xff", b"\xc3", b"\xa9", b"\0", b"\n", b"\r", b" ", b"a=1 ", b"level=x ", b"INFO:a:b",
+     *OTHERS.values()]
 )  # fmt: skip
 LINES = st.lists(st.one_of(TOKENS, st.lists(TOKENS, max_size=5).map(b"".join), st.binary(max_size=30)), max_size=8)
 OPTIONS: list[dict[str, Any]] = [
-    *({"format": form} for form in ("auto", "json", "logfmt", "python", "prefixed_json")),
+    *({"format": form} for form in ("auto", "json", "logfmt", "python", "prefixed_json", "cri", "docker", "syslog")),
+    {"format": "auto", "pairs": True, "types": {"a": "int", "level": "bool"}},
     {"format": "regex", "pattern": r"(?P<ts>\d+)|(?P<level>\w+)"},
 ]
 
@@ -296,7 +375,7 @@ def outcome(records: list[Record]) -> list[Any]:
     return [(record.line, record.format, record.time_ns, record.fields, record.to_json()) for record in records]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["format"])
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: " ".join(map(str, options)) + options["format"])
 @given(lines=LINES)
 def test_any_bytes_go_through_untouched(options: dict[str, Any], lines: list[bytes]) -> None:
     batch = run_stage(parse(**options), batch_of(*lines), ["level", "a.b"])
@@ -305,7 +384,7 @@ def test_any_bytes_go_through_untouched(options: dict[str, Any], lines: list[byt
     json.dumps(batch.state)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["format"])
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: " ".join(map(str, options)) + options["format"])
 @given(lines=LINES, cut=st.integers(0, 8))
 def test_a_batch_cut_in_two_gives_the_same_records(options: dict[str, Any], lines: list[bytes], cut: int) -> None:
     whole = run_stage(parse(**options), batch_of(*lines), ["level", "a.b"])

@@ -99,7 +99,7 @@ def test_a_strptime_format_is_tried_first(form: str, text: Any, time: int) -> No
     assert Clock(form).read_all([text]) == [time]
 
 
-@pytest.mark.parametrize("form", ["%Q", "%b %d %H:%M:%S", "iso", "%Y-%m-%d %Z", "%H:%M", ""])
+@pytest.mark.parametrize("form", ["%Q", "%b %H:%M:%S", "iso", "%Y-%m-%d %Z", "%H:%M", ""])
 def test_a_format_that_cannot_read_a_whole_date_is_refused(form: str) -> None:
     assert problem(form)
 
@@ -175,3 +175,42 @@ def test_endless_text_is_no_time_and_is_not_remembered() -> None:
 def test_an_epoch_ends_where_64_bits_do() -> None:
     assert epoch("9223372036") == 9223372036 * 10**9
     assert epoch("9223372037") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        pytest.param("03/Nov/2026:10:00:00 +0100", ns(2026, 11, 3, 9), id="access log"),
+        pytest.param("Nov  3 10:00:00", ns(2025, 11, 3, 10), id="syslog, later this year would be the future"),
+        pytest.param("Mar 10 10:00:00.5", ns(2026, 3, 10, 10, fraction=500_000_000), id="syslog, this year"),
+        pytest.param("Mar 15 23:59:59", ns(2026, 3, 15, 23, 59, 59), id="nearly a day ahead: clocks differ"),
+        pytest.param("Mar 17 00:00:00", ns(2025, 3, 17), id="more than a day ahead"),
+        pytest.param("Feb 29 10:00:00", ns(2024, 2, 29, 10), id="the last leap day"),
+        pytest.param("Feb 30 10:00:00", None, id="no day"),
+        pytest.param("Foo 12 10:00:00", None, id="no month"),
+        pytest.param("03/Foo/2026:10:00:00 +0100", None, id="no month in an access log"),
+    ],
+)
+def test_times_of_syslog_and_access_logs(text: str, time: int | None) -> None:
+    clock = Clock()
+    clock.near(ns(2026, 3, 15, 12))
+    assert clock.read_all([text, text]) == [time, time]
+
+
+def test_a_year_goes_by_the_time_of_reading_alone() -> None:
+    clock = Clock()
+    clock.near(ns(2027, 1, 1, 0, 0, 5))
+    assert clock.read("Dec 31 23:59:59") == ns(2026, 12, 31, 23, 59, 59)
+    clock.near(ns(2028, 1, 5))
+    assert clock.read("Dec 31 23:59:59") == ns(2027, 12, 31, 23, 59, 59)
+    clock.near(ns(2027, 1, 1, 9))
+    assert clock.read("Dec 31 23:59:59") == ns(2026, 12, 31, 23, 59, 59)
+
+
+def test_a_format_without_a_year_takes_it_from_the_time_of_reading() -> None:
+    assert problem("%m%d %H:%M:%S") is None
+    clock = Clock("%m%d %H:%M:%S", "Europe/Amsterdam")
+    clock.near(ns(2026, 3, 15, 12))
+    assert clock.read("0229 10:00:00") == ns(2024, 2, 29, 9)
+    assert clock.read("0310 10:00:00") == ns(2026, 3, 10, 9)
+    assert clock.read("2026-11-03T10:00:00Z") == ns(2026, 11, 3, 10)

@@ -66,6 +66,43 @@ CASES = {
         "Extra data: line 1 column 3 (char 2)",
         "/srv/shop/lib.py:<module>",
     ),
+    **{
+        f"python_{form}": (
+            ["RuntimeError", "OrderError", "ZeroDivisionError"],
+            "2 checks failed:",
+            "/srv/shop/chain.py:serve",
+        )
+        for form in ("38", "313", "313_colour")
+    },
+    "python_39": (["ValueError"], "", "/srv/shop/logged.py:work"),
+    "python_310": (["SyntaxError"], "'(' was never closed", "/srv/shop/syntax.py:<module>"),
+    "python_312": (["RecursionError"], "maximum recursion depth exceeded", "/srv/shop/recursion.py:again"),
+    "python_313_group": (
+        ["ExceptionGroup", "ValueError", "KeyError"],
+        "jobs failed (2 sub-exceptions)",
+        "/srv/shop/group.py:<module>",
+    ),
+    **{
+        f"rich_{form}": (
+            ["RuntimeError", "OrderError", "ZeroDivisionError"],
+            "2 checks failed:",
+            "/srv/shop/chain.py:serve",
+        )
+        for form in ("chain", "ascii", "locals", "colour")
+    },
+    "rich_group": (
+        ["ExceptionGroup", "ValueError"],
+        "jobs failed (2 sub-exceptions)",
+        "/srv/shop/group.py:<module>",
+    ),
+    **{
+        f"loguru_{form}": (["ValueError", "ZeroDivisionError"], "bad", "/srv/shop/loguru_.py:main")
+        for form in ("chain", "colour")
+    },
+    "rust_index": (["panic"], "index out of bounds: the len is 2 but the index is 5", "./a.rs:a::load"),
+    "rust_none": (["panic"], "called `Option::unwrap()` on a `None` value", "./a.rs:a::unwrap_it"),
+    "rust_multi": (["panic"], "first line", "./a.rs:a::main"),
+    "rust_thread": (["panic"], "no number: ParseIntError { kind: InvalidDigit }", "./a.rs:a::main::{{closure}}"),
     "js_cause": (["QuotaError", "TypeError"], "no quota", "/srv/shop/a.js:call"),
     "js_uncaught": (["TypeError"], "Cannot read properties of undefined (reading 'z')", "/srv/shop/b.js:f"),
     "js_logged": (["Error"], "ENOENT: no such file or directory, open '/nope/x'", "/srv/shop/c.js:read"),
@@ -102,7 +139,8 @@ def test_what_a_real_program_wrote(name: str) -> None:
     trace = found(read(name))
     chain, message, frame = CASES[name]
     assert (types(trace), trace.raised.message, where(trace)) == (chain, message, frame)
-    assert trace.language == {"js": "javascript"}.get(name.partition("_")[0], name.partition("_")[0])
+    family = name.partition("_")[0]
+    assert trace.language == {"js": "javascript", "rich": "python", "loguru": "python"}.get(family, family)
 
 
 def test_every_real_trace_has_its_case() -> None:
@@ -346,6 +384,30 @@ def test_the_fingerprint_is_the_same_today_and_tomorrow() -> None:
         "java_chain": "acd981979d79",
         "go_index": "0f241ed15997",
     }
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("python_38", "python_313", "python_313_colour"),
+        ("rich_chain", "rich_ascii", "rich_locals", "rich_colour"),
+        ("loguru_chain", "loguru_colour"),
+    ],
+    ids=["versions of Python", "boxes of rich", "colours"],
+)
+def test_the_fingerprint_does_not_know_how_a_trace_is_drawn(names: tuple[str, ...]) -> None:
+    assert len({found(read(name)).fingerprint for name in names}) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("main.1f2a1b9c.js", "main.9a2a1b9c.js"), ("f$14/0x01ab.js", "f$9/0xffe0.js")],
+    ids=["the hash of a bundle", "an address"],
+)
+def test_what_every_build_changes_is_no_part_of_the_fingerprint(one: str, other: str) -> None:
+    text = "Error: x\n    at load (/srv/app/{}:1:1)\n"
+    assert found(text.format(one)).fingerprint == found(text.format(other)).fingerprint
+    assert found(text.format(one)).fingerprint != found(text.format("other.js")).fingerprint
 
 
 def test_members_of_a_group_may_fail_in_any_order() -> None:

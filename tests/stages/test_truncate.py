@@ -46,8 +46,18 @@ def shape(value: object) -> object:
         ({"max_chars": SMALLEST - 1}, "max_chars"),
         ({"max_bytes": 5}, "max_bytes"),
         ({"max_bytes": 500, "fields": ["a..b"]}, "fields[0]"),
+        ({"max_messages": 2}, "max_messages"),
+        ({"max_messages": 9, "max_chars": 100, "max_bytes": 100}, "max_chars"),
     ],
-    ids=["no limit", "both limits", "limit below the marker", "bytes below the marker", "empty name in a path"],
+    ids=[
+        "no limit",
+        "both limits",
+        "limit below the marker",
+        "bytes below the marker",
+        "empty name in a path",
+        "too few messages",
+        "both limits and messages",
+    ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, object], path: str) -> None:
     assert [where for where, _ in msgspec.convert(options, Truncate).check()] == [path]
@@ -180,3 +190,93 @@ def test_no_field_exceeds_the_limit(text: str) -> None:
 def test_lines_of_other_lengths_pass_unchanged() -> None:
     batch = run_stage(Truncate(max_chars=100), batch_of(b"a", b"", b"\xff" * 100))
     assert lines_of(batch) == [b"a", b"", b"\xff" * 100]
+
+
+IMAGE = "data:image/png;base64," + "iVBORw0KGgo" * 100
+
+
+def chat(*messages: Any, **more: Any) -> bytes:
+    return json.dumps({"messages": list(messages), **more}).encode()
+
+
+def test_of_an_image_in_a_chat_only_its_kind_is_kept() -> None:
+    content = [{"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": {"url": IMAGE}}]
+    line = truncated(chat({"role": "user", "content": content}), max_chars=200, fields=["messages"]).line
+    (message,) = json.loads(line)["messages"]
+    assert message["content"][0] == content[0]
+    assert message["content"][1]["image_url"]["url"].startswith(
+        "data:image/png;base64,…(truncated, 1100 chars, sha256 "
+    )
+
+
+@pytest.mark.parametrize(
+    "holder",
+    [{"type": "base64", "media_type": "image/png"}, {"format": "wav"}],
+    ids=["Anthropic's source", "OpenAI's input_audio"],
+)
+def test_data_that_is_said_to_be_base64_is_left_out(holder: dict[str, str]) -> None:
+    line = truncated(chat({"source": {**holder, "data": "A" * 500}}), max_chars=200, fields=["messages"]).line
+    source = json.loads(line)["messages"][0]["source"]
+    assert source["data"].startswith("…(truncated, 500 chars, sha256 ")
+    assert {name: source[name] for name in holder} == holder
+    plainly = truncated(chat({"source": {"data": "A" * 500}}), max_chars=200, fields=["messages"]).line
+    assert json.loads(plainly)["messages"][0]["source"]["data"].startswith("AAAA")
+
+
+def test_an_image_in_a_long_text_goes_before_the_text() -> None:
+    text = f"look: ![x]({IMAGE}) and read on: " + "t" * 100
+    new = json.loads(truncated(json.dumps({"a": text}).encode(), max_chars=400, fields=["a"]).line)["a"]
+    assert new.startswith("look: ![x](data:image/png;base64,…(truncated, 1100 chars")
+    assert new.endswith(") and read on: " + "t" * 100)
+
+
+def test_a_line_loses_its_images_before_any_text() -> None:
+    record = truncated(
+        chat({"role": "user", "content": "q" * 300}, {"url": IMAGE}), wanted=("messages",), max_bytes=700
+    )
+    messages = json.loads(record.line)["messages"]
+    assert messages[0]["content"] == "q" * 300
+    assert record.parsed == {"messages": messages}
+
+
+def test_the_arguments_of_a_tool_call_stay_json() -> None:
+    arguments = json.dumps({"path": "a.py", "text": 'say "hi"\n' * 100})
+    call = {"type": "function", "function": {"name": "write", "arguments": arguments}}
+    line = truncated(chat({"role": "assistant", "tool_calls": [call]}), max_chars=300, fields=["messages"]).line
+    new = json.loads(line)["messages"][0]["tool_calls"][0]["function"]["arguments"]
+    assert len(new) <= 300
+    assert json.loads(new)["path"] == "a.py"
+    assert "…(truncated, 900 chars" in json.loads(new)["text"]
+
+
+@pytest.mark.parametrize(
+    "arguments", ["x" * 500, "{" + "x" * 500, json.dumps(["ab"] * 300)], ids=["text", "broken", "many"]
+)
+def test_arguments_that_cannot_stay_json_are_cut_as_text(arguments: str) -> None:
+    line = truncated(chat({"arguments": arguments}), max_chars=200, fields=["messages"]).line
+    assert len(json.loads(line)["messages"][0]["arguments"]) <= 200
+
+
+def test_of_a_long_chat_the_first_and_the_last_messages_are_kept() -> None:
+    messages = [{"role": "system", "content": "s"}, *({"role": "user", "content": str(n)} for n in range(9))]
+    record = truncated(json.dumps({"n": 1.50, "request": {"messages": messages}}).encode(), max_messages=4)
+    kept = json.loads(record.line)["request"]["messages"]
+    assert [kept[0], *kept[2:]] == [messages[0], *messages[-2:]]
+    assert kept[1]["role"] == "system"
+    assert kept[1]["content"].startswith("…(truncated, 7 messages, sha256 ")
+    again = truncated(record.line, max_messages=4)
+    assert again.line == record.line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        chat(*({"role": "user"} for _ in range(4))),
+        chat(*(["role"] for _ in range(9))),
+        chat({"role": "user"}, *({"content": '"role"'} for _ in range(9))),
+        json.dumps({"role": "admin", "list": list(range(9))}).encode(),
+    ],
+    ids=["short enough", "no objects", "not all are messages", "another role"],
+)
+def test_lists_that_are_no_long_chat_stay(line: bytes) -> None:
+    assert truncated(line, max_messages=4).line is line
