@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -45,6 +45,8 @@ class Parse(Stage):
     A line that does not fit ships as it is with `message` as its only field, and is counted; so is a time that cannot
     be read, and such a record gets the time of the one before it.
     """
+
+    rewrites: ClassVar[bool] = False
 
     format: Literal[
         "auto", "json", "logfmt", "python", "structlog", "prefixed_json", "regex", "cri", "docker", "syslog", "combined"
