@@ -12,7 +12,7 @@ from ..batch import Batch, LineForm
 from ..labels import sanitize
 from ..options import Template
 from ..record import Record
-from ._logproto import Entries, stream
+from ._logproto import Entries, Pairs, stream
 from ._refusal import Sent
 
 Parts: TypeAlias = tuple[bytes, bytes, bytes]
@@ -47,6 +47,7 @@ class Streams:
         self._metadata_fields = [(_metadata_name(field), field) for field in metadata]
         self.names = [name for name, _ in self._metadata_fields]
         """Of the metadata."""
+        self._pairs = [Pairs(name) for name in self.names]
         self._line = line
         self._entries = Entries()
 
@@ -121,10 +122,9 @@ class Streams:
         return zip(*columns, strict=True) if columns else repeat(())
 
     def _metadata(self, batch: Batch) -> Sequence[bytes]:
-        pair = self._entries.pair
         columns = [
-            [b"" if value is None or value == "" else pair(name, _text(value)) for value in batch.values(field)]
-            for name, field in self._metadata_fields
+            pairs.column(_texts(batch.values(field)))
+            for pairs, (_, field) in zip(self._pairs, self._metadata_fields, strict=True)
         ]
         return columns[0] if len(columns) == 1 else [b"".join(pairs) for pairs in zip(*columns, strict=True)]
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.pipeline.sinks import _logproto
-from tailrace.pipeline.sinks._logproto import Entries, field, varint
+from tailrace.pipeline.sinks._logproto import Entries, Pairs, field, varint
 
 
 class Pushed(NamedTuple):
@@ -87,7 +87,8 @@ def test_entries_with_metadata_are_read_back_as_they_were(
 ) -> None:
     writer, entries = Entries(), list[bytes]()
     lines, times = columns(given)
-    pairs = [b"".join(writer.pair(name, value) for name, value in one.items()) for one in metadata[: len(given)]]
+    pairs = [b"".join(Pairs(name).column([value])[0] for name, value in one.items()) for one in metadata[: len(given)]]
+    metadata = [{name: value for name, value in one.items() if value} for one in metadata]
     writer.write_with({"": entries}, repeat(""), lines, times, pairs)
     assert [tuple(one) for one in read_push(stream(b'{a="b"}', entries))] == [
         ('{a="b"}', at, line, one) for (line, at), one in zip(given, metadata, strict=False)
@@ -127,7 +128,7 @@ def test_any_time_takes_twelve_bytes_and_comes_back(read_push: Read, time_ns: in
 
 def test_a_value_that_is_not_utf_8_becomes_readable(read_push: Read) -> None:
     writer, entries = Entries(), list[bytes]()
-    writer.write_with({"": entries}, [""], [b"x"], [0], [writer.pair("id", "a\udc80b")])
+    writer.write_with({"": entries}, [""], [b"x"], [0], Pairs("id").column(["a\udc80b"]))
     assert read_push(stream(b"", entries))[0].metadata == {"id": "a?b"}
 
 
@@ -138,6 +139,11 @@ def test_the_heads_that_are_remembered_are_bounded(read_push: Read) -> None:
     assert heads[20_001] == writer._heads[20_001]
     writer.write({"": entries}, [""], [bytes(20_001)], [0])
     assert read_push(stream(b"", entries))[0].line == bytes(20_001)
-    pairs = [writer.pair(str(n), "x") for n in range(10_001)]
-    assert pairs[-1] == writer.pair("10000", "x")
-    assert len(writer._pairs) == 10_000
+    pairs = Pairs("id")
+    assert len({pairs[length] for length in range(20_002)}) == 20_002
+    assert len(pairs) == 20_000
+
+
+def test_a_column_has_a_piece_for_each_value_that_is_not_empty() -> None:
+    pairs = Pairs("id")
+    assert pairs.column(["a", None, "", "bc"]) == [pairs[1] + b"a", b"", b"", pairs[2] + b"bc"]
