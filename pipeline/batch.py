@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import Any, Literal, TypeAlias, overload
 
 import msgspec
 
 from .ack import Ack
-from .record import Record
+from .record import Fields, Format, Record
 
 Position: TypeAlias = dict[str, int | str]
 """Where a partition was read up to; only its source understands it. `offset` is in the records' own count."""
@@ -181,6 +181,12 @@ class Batch:
                 self.set_times(self._times)
             self._lines, self._offsets, self._times = [], (), None
         return self._records
+
+    def make(self, form: Format, times: Sequence[int | None], parsed: Sequence[Fields]) -> None:
+        """Make the records of an untouched batch with what a parser found, in a third of the time of one by one."""
+        lines, offsets = self._lines, self._offsets
+        self._records = list(map(Record, lines, offsets, times, repeat(form), repeat(None), parsed))
+        self._lines, self._offsets, self._times = [], (), None
 
     def __len__(self) -> int:
         """How many records there are."""
