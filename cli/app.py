@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -10,10 +11,13 @@ from .. import __version__
 from .check import check
 from .components import components
 from .dlq import dlq
+from .explain import explain
+from .new import new
 from .query import query
 from .run import run
 from .schema import schema
 from .status import status
+from .test import run_tests
 from .torture import torture
 
 app = typer.Typer(
@@ -40,6 +44,18 @@ def _options(
     """Ships logs: files in, Loki, JSONL archives and Prometheus out, each record exactly once."""
 
 
-for command in (run, check, status, query, torture, components, schema):
-    app.command()(command)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run,
+    "check": check,
+    "test": run_tests,  # pytest takes a function named `test` for one of its own
+    "explain": explain,
+    "status": status,
+    "query": query,
+    "torture": torture,
+    "components": components,
+    "schema": schema,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 app.add_typer(dlq, name="dlq")
+app.add_typer(new, name="new")

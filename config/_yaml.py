@@ -64,6 +64,16 @@ class Node(msgspec.Struct, eq=False):
             node = inner
         return node
 
+    def under(self, path: Iterable[str | int], *, key: bool = False) -> Node:
+        """The node at these keys and places, or the last one that exists; `key`: the last key in place of its value."""
+        node = at = self
+        for step in path:
+            inner = node.child(step)
+            if inner is None:
+                return node
+            at, node = node.keys.get(str(step), inner), inner
+        return at if key else node
+
     def walk(self) -> Iterator[Node]:
         """This node and all below it, keys included."""
         yield self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -15,12 +16,15 @@ from ..pipeline.dead_letter import MAX_BYTES, WhenFull
 from ..pipeline.options import Duration, Secret, Size, decode_option
 from . import _yaml, data_flow
 from ._yaml import Document, Node
+from .case import Case
 from .describe import Option, members, options
 from .problem import ConfigError, Problem, did_you_mean, errors
 
 Kind = Literal["source", "stage", "sink"]
 C = TypeVar("C", bound=Component)
 
+_STAND_IN = ContextVar("_STAND_IN", default=False)
+"""Whether secrets are not to be read: options are decoded far below where that is known."""
 _BASES: dict[Kind, type[Component]] = {"source": Source, "stage": Stage, "sink": Sink}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _BOOLEANS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
@@ -99,9 +103,19 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """When stopped, how long to go on delivering what was read."""
     stage_files: list[Path] = []
     """Python files with components of your own: `shout.py` holds the class `Shout` and is `use: shout`."""
-    tests: list[Any] = []
-    """Raw lines in, and what each sink gets out."""
+    tests: list[Case] = []
+    """Raw lines in, and what each sink is to get out: `tailrace test` runs them."""
     _document: Document = msgspec.field(default_factory=Document)
+
+    @property
+    def file(self) -> str:
+        """The path that it was read from."""
+        return self._document.file
+
+    def line_of(self, path: str) -> int:
+        """The line that a place such as `tests[2]` stands on, from 1."""
+        root = self._document.root
+        return root.at(path).line if root else 0
 
     def problem(self, path: str, message: str, hint: str = "") -> Problem:
         """An error at a place such as `sinks.loki.url`, or at the last part of it that was written."""
@@ -169,16 +183,28 @@ def _known_class(kind: Kind, node: Node) -> type[Component] | None:
         return None
 
 
-def load(path: Path) -> Config:
-    """The config in a file. Raises ConfigError with every problem that is not a mere warning."""
-    config, problems = check(path)
+def load(path: Path, *, secrets: bool = True) -> Config:
+    """The config in a file, as `check` reads it. Raises ConfigError with every problem that is not a mere warning."""
+    config, problems = check(path, secrets=secrets)
     if config is None:
         raise ConfigError(errors(problems))
     return config
 
 
-def check(path: Path) -> tuple[Config | None, list[Problem]]:
-    """The config in a file, None when it has errors, and all problems in the order of the file."""
+def check(path: Path, *, secrets: bool = True) -> tuple[Config | None, list[Problem]]:
+    """The config in a file, None when it has errors, and all problems in the order of the file.
+
+    `secrets`: False for who sends nothing anywhere: no environment variable and no file is looked at, each secret is
+    the same stand-in.
+    """
+    before = _STAND_IN.set(not secrets)
+    try:
+        return _check(path)
+    finally:
+        _STAND_IN.reset(before)
+
+
+def _check(path: Path) -> tuple[Config | None, list[Problem]]:
     document, problems = _yaml.read(path)
     if document.root is None:
         return None, problems
@@ -212,8 +238,6 @@ class _Loader:
             if (node := root.value.get(name)) is not None
             and (value := self._option(node, known[name])) is not msgspec.UNSET
         }
-        if values.get("tests"):
-            self._note(root.value["tests"], "`tests:` cannot be run yet", "leave it out, rather than trust it")
         self._load_custom(values.get("stage_files", []), root.value.get("stage_files"))
         sources = self._named(root, "source", Source)
         stages = self._stages(root)
@@ -221,13 +245,29 @@ class _Loader:
         self.problems += data_flow.problems(self.document, sources, stages, sinks)
         if errors(self.problems):
             return None
-        return Config(
+        config = Config(
             sources={step.name: step.component for step in sources if isinstance(step.component, Source)},
             stages=[step.component for step in stages if isinstance(step.component, Stage)],
             sinks={step.name: step.component for step in sinks if isinstance(step.component, Sink)},
             _document=self.document,
             **values,
         )
+        self._check_tests(config, root.child("tests"))
+        return config
+
+    def _check_tests(self, config: Config, node: Node | None) -> None:
+        named: dict[str, int] = {}
+        for place, case in enumerate(config.tests):
+            own = node.child(place) if node else None
+            if own is None:
+                continue
+            for fault in case.problems(config.sources, config.stages, config.sinks):
+                at = own.under(fault.path, key=fault.of_key)
+                self._note(at, fault.message, fault.hint)
+            if case.name in named:
+                hint = f"the one on line {named[case.name]} has it: names tell tests apart"
+                self._note(own.under(("name",)), f"two tests are named {case.name!r}", hint)
+            named.setdefault(case.name, own.line)
 
     def _named(self, root: Node, kind: Kind, base: type[C]) -> list[data_flow.Step]:
         key = f"{kind}s"
@@ -376,6 +416,10 @@ def _decode(kind: type, value: object) -> Any:
         if not isinstance(value, str) or not value:
             raise ValueError(f"expected a path, got {value!r}")
         return Path(value)
+    if kind is Secret and _STAND_IN.get() and isinstance(value, Mapping) and len(value) == 1:
+        ((origin, where),) = value.items()
+        if origin in ("env", "file") and isinstance(where, str):
+            return Secret("stand-in", f"{origin} {where}")
     return decode_option(kind, value)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import configparser
 import shutil
 import subprocess
 import sys
@@ -25,14 +26,20 @@ def product_files() -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names in a wheel built from a copy of the tree, without the network."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a copy of the tree, without the network."""
     folder = tmp_path_factory.mktemp("wheel")
     tree = folder / "tree"
     shutil.copytree(ROOT, tree, ignore=SKIPPED)
     build = f"from setuptools.build_meta import build_wheel; build_wheel({str(folder)!r})"
     subprocess.run([sys.executable, "-c", build], cwd=tree, check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> set[str]:
+    """The names in it."""
     return set(zipfile.ZipFile(built).namelist())
 
 
@@ -50,6 +57,15 @@ def test_the_wheel_holds_the_product_and_nothing_else(wheel: set[str]) -> None:
 def test_the_wheel_is_typed_and_licensed(wheel: set[str]) -> None:
     assert "tailrace/py.typed" in wheel
     assert [name for name in wheel if name.endswith(".dist-info/licenses/LICENSE")]
+
+
+def test_the_wheel_brings_the_command_and_the_pytest_plugin(built: Path) -> None:
+    wheel = zipfile.ZipFile(built)
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
+    points = configparser.ConfigParser()
+    points.read_string(wheel.read(name).decode())
+    assert dict(points["console_scripts"]) == {"tailrace": "tailrace.cli:main"}
+    assert dict(points["pytest11"]) == {"tailrace": "tailrace.testing.plugin"}
 
 
 def test_every_folder_with_code_is_in_the_list_of_packages() -> None:

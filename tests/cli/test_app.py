@@ -13,7 +13,7 @@ def test_the_version_is_printed() -> None:
 def test_help_names_every_command() -> None:
     done = CliRunner().invoke(app, ["--help"])
     assert done.exit_code == 0
-    for command in ("run", "check", "status", "dlq", "query", "components", "schema"):
+    for command in ("run", "check", "test", "explain", "new", "status", "dlq", "query", "components", "schema"):
         assert command in done.output
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -123,3 +124,68 @@ def test_warnings_do_not_fail() -> None:
 
 def test_nothing_is_coloured_where_nobody_looks() -> None:
     assert "\x1b" not in run(BAD, "--offline").stderr
+
+
+SAMPLE = """\
+{"level":"info","ts":"2026-11-23T10:00:00Z","message":"password=hunter2"}
+{"level":"debug","ts":"2026-11-23T10:00:01Z"}
+no json
+"""
+SAMPLED = """\
+sources: { app: { use: file, include: [app.log] } }
+stages:
+  - { use: parse, format: json }
+  - { use: redact }
+  - { use: drop, match: '{level="debug"}' }
+sinks: { loki: { use: loki, url: "http://localhost:3100", labels: { level: "{level}", file: "{file}" } } }
+"""
+
+
+def test_a_sample_tells_what_each_stage_did_and_what_loki_would_get() -> None:
+    Path("day.log").write_text(SAMPLE)
+    result = run(SAMPLED, "--offline", "--sample", "day.log")
+    assert result.exit_code == 0
+    told = [" ".join(line.split()) for line in result.stdout.splitlines() if line]
+    assert told == [
+        "3 events, 128 B",
+        "50.0% have a time of their own; 2026-11-23T10:00:00.000000000Z to 2026-11-23T10:00:00.000000001Z",
+        "parse 3 events 66.7% touched",
+        '1 tailrace_parse_failures_total{reason="not_json"}',
+        "redact 3 events 33.3% touched",
+        '1 tailrace_redactions_total{rule="key-name"}',
+        "drop 3 events 0.0% touched, 1 dropped (match)",
+        "→ loki: 2 events, 92 B",
+        "2 streams, 1 of them new in the second half of the sample",
+        "label file: 1 value: day.log",
+        "label level: 1 value: info",
+    ]
+    assert "hunter2" not in result.output
+    assert sorted(path.name for path in Path().iterdir()) == ["c.yaml", "day.log"]
+
+
+def test_a_compressed_sample_is_read_like_the_log() -> None:
+    Path("day.log.gz").write_bytes(gzip.compress(SAMPLE.encode()))
+    result = run(SAMPLED, "--offline", "--sample", "day.log.gz", "--json")
+    told = json.loads(result.stdout)
+    assert (told["ok"], told["problems"]) == (True, [])
+    assert (told["sample"]["events"], told["sample"]["shipped"], told["sample"]["timed"]) == (3, 2, 1)
+    assert told["sample"]["sinks"][0]["labels"] == {"file": 1, "level": 1}
+
+
+def test_a_sample_of_too_many_streams_is_warned_of() -> None:
+    Path("day.log").write_text("".join(f'{{"level":"level {place:x}x"}}\n' for place in range(30)))
+    result = run(SAMPLED, "--offline", "--sample", "day.log", "--max-streams", "20")
+    assert result.exit_code == 0
+    assert "warning: sink loki: 30 streams, Loki takes 20 at a time\n" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--sample", "nope.log"], "nope.log: No such file or directory"),
+        (["--sample", "c.yaml", "--source", "ap"], "one of app"),
+    ],
+)
+def test_a_sample_that_cannot_be_read_is_told(arguments: list[str], told: str) -> None:
+    result = run(SAMPLED, "--offline", *arguments)
+    assert (result.exit_code, told in " ".join(result.stderr.split())) == (2, True), result.output

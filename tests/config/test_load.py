@@ -165,7 +165,7 @@ def test_every_mistake_is_told_at_once(staged: Write) -> None:
         ("dead_letter: { when_full: stop }", (1, 27), "dead_letter.when_full: expected one of wait, drop_oldest"),
         ("dead_letter: { max_bytes: much }", (1, 27), "dead_letter.max_bytes: 'much' is not a size"),
         ("tests: x", (1, 8), "tests: expected a list"),
-        ("tests: [{ line: a }]", (1, 8), "`tests:` cannot be run yet"),
+        ("tests: [{ name: a, lines: b }]", (1, 20), "tests[0]: no option 'lines'"),
         ("stage_files: [nope.py]", (1, 15), "nope.py cannot be loaded: no such file"),
     ],
 )

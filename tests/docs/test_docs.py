@@ -109,6 +109,7 @@ def run(commands: list[str], folder: Path) -> list[str]:
         f'python3() {{ "{sys.executable}" "$@"; }}',
         *(f"{command}\nprintf '\\036'" for command in commands),
     ]
+    pytest_alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "tailrace.testing.plugin"}
     answer = subprocess.run(
         ["bash", "-eu", "-c", "\n".join(lines)],
         cwd=folder,
@@ -116,7 +117,7 @@ def run(commands: list[str], folder: Path) -> list[str]:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=60,
-        env=os.environ | {"NO_COLOR": "1", "COLUMNS": "200"},
+        env=os.environ | {"NO_COLOR": "1", "COLUMNS": "200"} | pytest_alone,
     )
     assert answer.returncode == 0, answer.stdout
     return [re.sub(r"^ts=.*\n", "", told, flags=re.MULTILINE) for told in answer.stdout.split("\x1e")[:-1]]
@@ -127,15 +128,19 @@ def as_pattern(shown: str) -> re.Pattern[str]:
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.saved_as.startswith("test_")], ids=lambda b: b.place)
-def test_a_test_that_is_shown_passes(block: Block, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(block.page, folder)
-    monkeypatch.syspath_prepend(str(folder))
-    names: dict[str, object] = {}
-    exec(compile(block.body, block.saved_as, "exec"), names)
-    tests = [value for name, value in names.items() if name.startswith("test_") and callable(value)]
-    assert tests
-    for test in tests:
-        test()
+def test_a_test_that_is_shown_passes(block: Block, folder: Path) -> None:
+    for other in blocks(block.page):
+        if other.saved_as:
+            (folder / other.saved_as).write_text(other.body)
+    answer = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "tailrace.testing.plugin", block.saved_as],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )
+    assert answer.returncode == 0, answer.stdout
 
 
 def test_the_reference_is_fresh() -> None:
