@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import re
 import signal
@@ -331,12 +332,30 @@ class Trial:
         return (self.folder / "stderr").read_text(errors="replace")[-600:]
 
     def _shipped(self, path: Path, whole: bool) -> bool:
-        """The checkpoint says that every sink has something, or all, of this file."""
+        """The checkpoint says that every sink has all of this file, or (not `whole`) tailrace has seen it at all."""
         try:
             status = path.stat()
-            state: dict[str, Any] = msgspec.json.decode((self.folder / "state" / "checkpoint.json").read_bytes())
         except FileNotFoundError:
             return False
-        positions = [one["position"] for one in state["sources"].get("app", {}).values() if one["position"]]
-        own = [one["offset"] for one in positions if (one["device"], one["inode"]) == (status.st_dev, status.st_ino)]
+        own = [one["offset"] for one in self._positions(begun=not whole) if _identity(one) == _identity_of(status)]
         return status.st_size in own if whole else bool(own)
+
+    def _positions(self, *, begun: bool) -> list[dict[str, Any]]:
+        """What the checkpoint holds; with `begun` also what was written down since, before anything was delivered."""
+        state = self.folder / "state"
+        positions: list[dict[str, Any]] = []
+        with suppress(FileNotFoundError):
+            sources = msgspec.json.decode((state / "checkpoint.json").read_bytes())["sources"]
+            positions += [one["position"] for one in sources.get("app", {}).values() if one["position"]]
+        with suppress(FileNotFoundError):
+            lines = (state / "flight.jsonl").read_bytes().split(b"\n")[:-1] if begun else []
+            positions += [msgspec.json.decode(line)[4] for line in lines if line.startswith(b'["begun"')]
+        return positions
+
+
+def _identity(position: dict[str, Any]) -> tuple[int, int]:
+    return position["device"], position["inode"]
+
+
+def _identity_of(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

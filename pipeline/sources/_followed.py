@@ -57,7 +57,10 @@ class Followed:
         self.offset = int(start.get("offset", self._begin))
         # Before anything is read, for a restart that has to find the file (one with data behind a hole: later).
         self.head = content.read(0, min(HEAD_BYTES, self.offset) if self.offset and content.rewinds else HEAD_BYTES)
-        self._vague = position is None and len(self.head) < TAIL_BYTES
+        self._told = int(start.get("head_bytes", -1))
+        """So many of the first bytes are in a saved position …"""
+        self._held_until = 0.0
+        """… and until then (monotonic) the first few of a new file wait for more to know it by."""
         self._tail = b""
         """The last bytes that were read …"""
         unchanged = position is not None and is_untouched(status, position)
@@ -65,7 +68,6 @@ class Followed:
             self._tail = content.read(max(0, self.offset - TAIL_BYTES), min(TAIL_BYTES, self.offset))
         self._before = self._tail
         """… and those in front of `rest`."""
-        self._announced = position is not None
         self._ends = [end for end in ends if end > self.offset]
         self._most = 1 << 16
         self._seen = (status.st_size, status.st_mtime_ns) if unchanged else (-1, -1)
@@ -73,60 +75,69 @@ class Followed:
         self.missing_since = 0.0
         """Monotonic time at which it was first not found under any name; 0 when it is there."""
 
-    def read(self, labels: Mapping[str, str], most: int, *, final: bool, idle: float, wait: float) -> Chunk | None:
+    def read(
+        self, labels: Mapping[str, str], most: int, *, final: bool, idle: float, wait: float, settle: float
+    ) -> Chunk | None:
         """The next whole events, or None where there are none yet.
 
         `final`, or a quiet time of `idle` seconds (`wait`, where the last line is whole), makes what is left an event.
+        Before the first events comes a chunk without any: so a restart knows the file by what will be delivered of it.
+        A new file has `settle` seconds to become known by more than its first bytes.
 
         Raises:
             Rewritten: what was read is no longer there.
         """
-        if not self._announced:
-            # An empty chunk first: the partition is in the checkpoint before anything of it is delivered.
-            self._announced = True
+        if self._told < 0:
             return self.mark(labels)
         while True:
             data = self._more(min(most, self._most))
             if data:
                 self._grown_at = time.monotonic()
                 self.rest = self.rest + data if self.rest else data
-                if self._vague:
-                    self._vague = False
-                    if len(self.head) >= TAIL_BYTES:
-                        return self.mark(labels)
             elif not self.rest:
                 self._at_end_at = time.monotonic()
                 return None
-            if self._ends and len(self.rest) >= self._ends[0] - self.offset:
-                return self._again(labels)
-            if not data:
-                self._ends = []  # the file is shorter than it was: there is nothing to repeat
-            quiet = not data and self.quiet_for() >= (wait if self.rest.endswith(b"\n") else idle)
-            framed = self._framing.split(self.rest, self.offset, final=not data and (final or quiet), skip=self._skip)
-            if framed.taken and not self._ends:
-                return self._chunk(framed, labels)
+            framed = self._frame(data, final=final, idle=idle, wait=wait)
+            if framed.taken and not self._is_held(0.0 if final else settle):
+                return self._chunk(framed, labels) if self._is_told() else self.mark(labels)
             if not data:
                 return None
 
-    def _again(self, labels: Mapping[str, str]) -> Chunk:
-        """The same chunk as before the crash, even if its last event has become longer since."""
-        size = self._ends.pop(0) - self.offset
-        framed = self._framing.split(self.rest[:size], self.offset, final=True, skip=self._skip)
-        return self._chunk(framed, labels)
+    def _frame(self, data: bytes, *, final: bool, idle: float, wait: float) -> Framed:
+        """The events in `rest`, of which `data` was read just now: nothing of it, at the end of the file."""
+        if self._ends and len(self.rest) >= (size := self._ends[0] - self.offset):
+            # The same chunk as before the crash, even if its last event has become longer since.
+            return self._framing.split(self.rest[:size], self.offset, final=True, skip=self._skip)
+        if self._ends and data:
+            return Framed([], [])
+        self._ends = []  # the file is shorter than it was: there is nothing to repeat
+        quiet = not data and self.quiet_for() >= (wait if self.rest.endswith(b"\n") else idle)
+        return self._framing.split(self.rest, self.offset, final=not data and (final or quiet), skip=self._skip)
 
-    def finish(self, labels: Mapping[str, str]) -> Chunk | None:
+    def _is_told(self) -> bool:
+        """A restart would know the file; once something is delivered of it, only the checkpoint tells more."""
+        return self._told >= len(self.head) or self.offset > self._begin
+
+    def _is_held(self, settle: float) -> bool:
+        """What is there waits for more: it would be all that the file is known by."""
+        if self.offset > self._begin or len(self.head) >= HEAD_BYTES or self._ends:
+            return False
+        self._held_until = self._held_until or time.monotonic() + settle
+        return time.monotonic() < self._held_until
+
+    def finish(self, labels: Mapping[str, str]) -> list[Chunk]:
         """What was read before the file was cut, as its last events."""
         if not self.rest:
-            return None
+            return []
+        told = [] if self._is_told() else [self.mark(labels)]
         framed = self._framing.split(self.rest, self.offset, final=True, skip=self._skip)
-        return self._chunk(framed, labels)
+        return [*told, self._chunk(framed, labels)]
 
     def seek_end(self, labels: Mapping[str, str]) -> Chunk:
         """Leave out what is there; the empty chunk carries the position of the end."""
         while data := self._more(1 << 20):
             self.offset += len(data)
         self._before = self._tail
-        self._announced = True
         return self.mark(labels)
 
     def move_to(self, path: str, content: Content) -> None:
@@ -138,13 +149,22 @@ class Followed:
 
     def mark(self, labels: Mapping[str, str]) -> Chunk:
         """A chunk without events, to save the position."""
+        self._told = len(self.head)
         return self._chunk(Framed([], []), labels)
+
+    def tell(self) -> None:
+        """Have the position saved anew before anything is delivered: the file is not where it was."""
+        self._told = -1
 
     def is_in(self, content: Content) -> bool:
         """The content begins with all that is known of this file."""
         if not self.head or content.read(0, len(self.head)) != self.head:
             return False
         return not self._tail or content.read(self._at() - len(self._tail), len(self._tail)) == self._tail
+
+    def begins_like(self, head: bytes) -> bool:
+        """These first bytes are the same as its own, as far as there are both: else no copy is worth a look."""
+        return self.head.startswith(head) or head.startswith(self.head)
 
     def is_being_copied_to(self, content: Content, head: bytes) -> bool:
         """The content, whose first bytes are `head`, is this file's as far as it goes: a copy, done or under way."""
@@ -163,6 +183,28 @@ class Followed:
             if own is not None and own is not self._content:
                 own.close()
 
+    def is_all(self, head: bytes) -> bool:
+        """It holds just these bytes, and nothing else."""
+        own = self._content or self._open_again()
+        if own is None or not own.rewinds:
+            return self._at() == len(head) and self.head == head
+        try:
+            return own.read(0, len(head) + 1) == head
+        finally:
+            if own is not self._content:
+                own.close()
+
+    def was_cut(self) -> bool:
+        """It no longer holds what was read of it, which the next read will tell as well."""
+        content = self._content or self._open_again()
+        if content is None:
+            return False
+        try:
+            return content.rewinds and bool(self.head) and not self.is_in(content)
+        finally:
+            if content is not self._content:
+                content.close()
+
     def at_end(self) -> bool:
         """Nothing was there at the last look that is not read."""
         if self._content is None:
@@ -173,6 +215,11 @@ class Followed:
     def quiet_for(self) -> float:
         """Seconds since the file last grew."""
         return time.monotonic() - self._grown_at
+
+    def due_in(self, idle: float) -> float:
+        """Seconds until what was read may be an event although the file does not grow; below 0: it was looked at."""
+        held = self._held_until - time.monotonic()
+        return held if held > 0 else idle - self.quiet_for()
 
     def lag(self) -> Lag:
         """Bytes not yet taken (unknown, so 0, for a compressed file), and the seconds since everything was."""
@@ -216,16 +263,18 @@ class Followed:
         seen = (status.st_size, status.st_mtime_ns)
         if seen == self._seen:
             return b""
+        opened = self._content is None
         self._content = self._content or self._open_again()
         if self._content is None:
             return b""
         content, at = self._content, self._at()
         data = content.read(at, most)
-        if content.rewinds:
-            # Looked at after the read, for the file may be cut at any moment; and apart, to not copy all of it.
-            known = self._tail if at else self.head[:most]
-            if content.read(at - len(self._tail), len(known)) != known:
-                raise Rewritten
+        # Looked at after the read, for the file may be cut at any moment. A compressed one only changes altogether:
+        # when it is another one that got its inode.
+        if (content.rewinds or opened) and self.head and not self.is_in(content):
+            if opened:
+                self.close()  # it is none of this file's
+            raise Rewritten
         if len(data) < most:
             self._seen = seen  # all of it; else there is more to read although nothing changes
         if data:
@@ -246,6 +295,7 @@ class Followed:
             self._before = (self._before + end)[-TAIL_BYTES:]
             self.rest = self.rest[framed.taken :]
         self.offset += framed.taken
+        self._ends = [end for end in self._ends if end > self.offset]
         self._skip = framed.skip
         return Chunk(
             partition=self.key,

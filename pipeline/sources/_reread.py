@@ -33,9 +33,13 @@ def extent(position: Position) -> int | None:
     return None
 
 
+def is_telling(position: Position) -> bool:
+    """The content that was read up to a position can be told by what is known of it, whatever its file is."""
+    return int(position["head_bytes"]) + int(position["tail_bytes"]) >= TELLING_BYTES
+
+
 def _is(content: Content, position: Position) -> bool:
-    known = int(position["head_bytes"]) + int(position["tail_bytes"])
-    same = known >= TELLING_BYTES or _identity(content) == (position["device"], position["inode"])
+    same = is_telling(position) or _identity(content) == (position["device"], position["inode"])
     return same and continues(content, position)
 
 

@@ -17,8 +17,17 @@ from ..options import Duration, Size
 from ._content import TAIL_BYTES, Content, open_content
 from ._folder import Folder, base_of, rotations_of
 from ._followed import HEAD_BYTES, Followed, Identity, Rewritten, continues
-from ._reread import extent, find
+from ._reread import extent, find, is_telling
 from ._watch import Watch
+
+SETTLE_SECONDS = 0.2
+"""A new file of less than its head has so long to become known, before anything of it is delivered."""
+LOOKS = 3
+"""A file of the last run is looked for so many times at least."""
+
+
+class Hidden(Exception):
+    """What is looked for is there, but it passes for something else as yet."""
 
 
 class File(Source):
@@ -60,8 +69,12 @@ class File(Source):
 
     _followed: dict[Identity, Followed] = {}
     """All whose content is still there under some name, those read to their end and put away included."""
-    _missing: dict[str, tuple[Position, float]] = {}
-    """Positions of the last run whose file was not found yet, and since when: it may just be changing its name."""
+    _missing: dict[str, Position] = {}
+    """Positions of the last run whose file was not found yet: it may just be changing its name."""
+    _give_up_at: float = 0.0
+    """Monotonic time after which these are given up …"""
+    _looks: int = 0
+    """… if they were looked for often enough: a look while files are renamed may miss some."""
     _copies: dict[Identity, int] = {}
     """Files that hold what another one holds, and their size when that was seen: not read, unless the other is cut."""
     _newer_than: dict[str, int] = {}
@@ -69,6 +82,9 @@ class File(Source):
     _rotated: set[str] = set()
     """Logs of which generations may have come that were never seen under a name that matches."""
     _look_again: bool = False
+    _room: int = 0
+    """So many more files may be opened in this look."""
+    _settle: float = SETTLE_SECONDS
     _repeat: Mapping[str, Sequence[int]] = {}
     _used: set[str] = set()
     _gone: set[str] = set()
@@ -112,6 +128,7 @@ class File(Source):
         self, folder: Folder, changes: Watch, first_start: bool, *, once: bool
     ) -> AsyncGenerator[Chunk, None]:
         at_end = self.start_at == "end" and first_start
+        self._settle = 0.0 if once else SETTLE_SECONDS
         while True:
             for chunk in self._discover(folder, at_end=at_end):
                 yield chunk
@@ -120,10 +137,10 @@ class File(Source):
             read = True
             while read and time.monotonic() - discovered < self.poll:
                 read = False
-                for file in list(self._followed.values()):
-                    if more := self._next(folder, file, final=False):
+                for file in self._in_turn():
+                    for chunk in self._next(folder, file, final=False):
                         read = True
-                        yield more
+                        yield chunk
             if read or self._look_again:
                 continue
             if once:
@@ -133,7 +150,7 @@ class File(Source):
                 for key in list(self._missing):
                     self._give_up(folder, key)
                 return
-            self._park()
+            self._park(self.max_open)
             await changes.wait(self._until_idle())
 
     def repeat(self, ends: Mapping[str, Sequence[int]]) -> None:
@@ -171,13 +188,13 @@ class File(Source):
 
     def _adopt(self, folder: Folder, resume: Mapping[str, Position]) -> Iterable[Chunk]:
         """Open again what was read before, wherever and in whatever form it is now."""
-        now = time.monotonic()
+        self._give_up_at = time.monotonic() + self.rotate_wait
         self._used.update(resume)
         for key, position in resume.items():
             base = base_of(str(position["first_path"]))
             newer_than = int(position.get("newer_than", position["mtime_ns"]))
             self._newer_than[base] = min(self._newer_than.get(base, newer_than), newer_than)
-            self._missing[key] = (position, now)
+            self._missing[key] = position
         self._rotated.update(self._newer_than)
         yield from self._find_missing(folder, self._stat(folder), {})
 
@@ -185,19 +202,22 @@ class File(Source):
         self, folder: Folder, there: Mapping[Identity, str], generations: dict[str, Mapping[Identity, str]]
     ) -> Iterable[Chunk]:
         """First by identity, then by content alone, the most telling first: two files may have begun alike."""
+        self._looks += 1
+        self._room = self._park(self.max_open)
         for by_content in (False, True):
-            for key in sorted(self._missing, key=lambda key: -int(self._missing[key][0]["offset"])):
-                position, since = self._missing[key]
+            for key in sorted(self._missing, key=lambda key: -int(self._missing[key]["offset"])):
+                position = self._missing[key]
                 base = base_of(str(position["first_path"]))
                 own = self._generations(folder, base, generations)
                 identity = (int(position["device"]), int(position["inode"]))
                 if not by_content:
                     paths = [files[identity] for files in (there, own) if identity in files]
-                elif int(position["head_bytes"]) + int(position["tail_bytes"]) >= 64:
-                    newer = [path for path in own.values() if folder.mtime_ns(path) > self._newer_than[base]]
-                    paths = [str(position["path"]), *newer, *there.values()]
                 else:
-                    paths = []
+                    paths = [path for path in own.values() if folder.mtime_ns(path) > self._newer_than[base]]
+                    if is_telling(position):
+                        paths = [str(position["path"]), *paths, *there.values()]
+                    if not self._was_delivered(key, position):
+                        paths = []  # read under its own name then, whatever it is
                 for path in paths:
                     if file := self._open(key, path, position):
                         del self._missing[key]
@@ -205,11 +225,11 @@ class File(Source):
                             yield file.mark(self._labels(file))
                         break
                 else:
-                    if by_content and time.monotonic() - since > self.rotate_wait:
+                    if by_content and self._looks >= LOOKS and time.monotonic() > self._give_up_at:
                         self._give_up(folder, key)
 
     def _give_up(self, folder: Folder, key: str) -> None:
-        position, _ = self._missing.pop(key)
+        position = self._missing.pop(key)
         if folder.exists(str(position["path"])):
             log.warning("gone while tailrace was down", source=self.name, path=position["path"])
             self._gone.add(key)  # else its folder may only be missing for now: keep the position
@@ -235,15 +255,23 @@ class File(Source):
             if path:
                 file.close()  # opened again if it grows
             elif time.monotonic() - file.missing_since > self.rotate_wait:
-                if copy := self._copy_of(folder, file):
-                    yield self._move(file, *copy)
-                else:
-                    yield from self._drain(folder, file)
-                    self._close(file)
+                yield from self._let_go(folder, file)
         self._follow_between(folder, generations)
         seen = there.keys() | {identity for files in generations.values() for identity in files}
         for identity in self._copies.keys() - seen:
             del self._copies[identity]
+
+    def _let_go(self, folder: Folder, file: Followed) -> Iterable[Chunk]:
+        """It is read to its end and no longer there, unless compressed."""
+        try:
+            copy = self._copy_of(file)
+        except Hidden:
+            return
+        if copy:
+            yield self._move(file, *copy)
+        else:
+            yield from self._drain(folder, file)
+            self._close(file)
 
     def _note_path(self, file: Followed, path: str) -> None:
         """The file is at this path now (empty: not found); a new one means that its log was rotated."""
@@ -284,20 +312,49 @@ class File(Source):
                 self._rotated.add(base)  # still being copied or compressed: it cannot yet be told whose content it is
                 content.close()
                 return None
-            # Few bytes tell little: only the log itself is looked for in them. And what stands in its place is no copy.
-            likely = [file for file in family if len(head) >= TAIL_BYTES or file.path == base] if path != base else []
-            if any(file.is_being_copied_to(content, head) for file in likely):
+            if path != base and any(file.path == base and file.was_cut() for file in family):
+                self._look_again = True  # it may be a copy of what is in the log now and was not looked at yet
+                content.close()
+                return None
+            # Few bytes tell little: looked for in them is a copy of the log itself, of what was cut, or compressed.
+            few, packed = len(head) < TAIL_BYTES, not content.rewinds
+            likely = [
+                file
+                for file in family
+                if file.begins_like(head)
+                and (not few or file.path == base or (file.is_all(head) if packed else file.was_cut()))
+            ]
+            # What stands in the place of the log is no copy.
+            if path != base and any(file.is_being_copied_to(content, head) for file in likely):
                 self._copies[identity] = status.st_size
                 content.close()
                 return None
+            missing = self._missing_as(path, content)
         except OSError as error:
             content.close()
             self._report(path, error)
             return None
         self._copies.pop(identity, None)
+        if missing:
+            file = self._take_up(missing, path, content, self._missing.pop(missing))
+            file.tell()
+            return file
         if base not in self._newer_than:
             self._newer_than[base] = max(map(folder.mtime_ns, rotations_of(path)), default=-1)
         return self._take_up(self._new_key(path, identity[1]), path, content, None)
+
+    def _missing_as(self, path: str, content: Content) -> str:
+        """The partition of the last run that this generation of its log goes on, if a look missed it."""
+        base = base_of(path)
+        for key, position in self._missing.items():
+            own = path != base == base_of(str(position["first_path"]))
+            if own and self._was_delivered(key, position) and continues(content, position):
+                return key
+        return ""
+
+    def _was_delivered(self, key: str, position: Position) -> bool:
+        """Some of it, perhaps."""
+        return bool(int(position["offset"]) or self._repeat.get(key))
 
     def _follow_between(self, folder: Folder, generations: dict[str, Mapping[Identity, str]]) -> None:
         """After a rotation: files that came and went since the last look were logs too."""
@@ -309,40 +366,66 @@ class File(Source):
 
     def _drain(self, folder: Folder, file: Followed) -> Iterable[Chunk]:
         """What is left, its end taken as the end of an event."""
-        while chunk := self._next(folder, file, final=True):
-            yield chunk
+        read = True
+        while read and self._followed.get(file.identity) is file:
+            read = False
+            for chunk in self._next(folder, file, final=True):
+                read = True
+                yield chunk
 
-    def _next(self, folder: Folder, file: Followed, *, final: bool) -> Chunk | None:
-        """The next whole events of one file, or None."""
+    def _next(self, folder: Folder, file: Followed, *, final: bool) -> Iterable[Chunk]:
+        """The next whole events of one file, if there are any."""
         wait = 0.0 if self.multiline == "off" else self.multiline_wait
+        labels = self._labels(file)
         try:
-            return file.read(self._labels(file), self.chunk_bytes, final=final, idle=self.idle, wait=wait)
+            chunk = file.read(labels, self.chunk_bytes, final=final, idle=self.idle, wait=wait, settle=self._settle)
         except Rewritten:
-            self._look_again = True
-            self._rotated.add(base_of(file.first_path))
-            if copy := self._copy_of(folder, file):
-                # Copied and cut: what was not read yet is in the copy, and the path holds a new file.
-                log.info("file was copied and cut, reading on in the copy", source=self.name, path=copy[0])
-                return self._move(file, *copy)
-            log.warning("file was cut or rewritten, reading it anew", source=self.name, path=file.path)
-            chunk = file.finish(self._labels(file))
-            self._close(file)
-            return chunk
+            yield from self._leave(folder, file)
         except OSError as error:
             self._report(file.path, error)
-            return None
+        else:
+            if chunk:
+                yield chunk
 
-    def _copy_of(self, folder: Folder, file: Followed) -> tuple[str, Content] | None:
-        """A file that holds all that was read of this one and is not followed itself, and its content."""
-        newer_than = self._newer_than[base_of(file.first_path)]
-        for path in rotations_of(file.first_path):
-            with suppress(OSError):
-                content = open_content(path)
-                status = content.status()
-                known = (status.st_dev, status.st_ino) in self._followed
-                if not known and status.st_mtime_ns > newer_than and file.is_in(content):
-                    return path, content
-                content.close()
+    def _leave(self, folder: Folder, file: Followed) -> Iterable[Chunk]:
+        """The path of this file holds other content now."""
+        self._rotated.add(base_of(file.first_path))
+        try:
+            copy = self._copy_of(file)
+        except Hidden:
+            return
+        self._look_again = True
+        if copy:
+            # Copied and cut: what was not read yet is in the copy, and the path holds a new file.
+            log.info("file was copied and cut, reading on in the copy", source=self.name, path=copy[0])
+            yield self._move(file, *copy)
+            return
+        log.warning("file was cut or rewritten, reading it anew", source=self.name, path=file.path)
+        yield from file.finish(self._labels(file))
+        self._close(file)
+
+    def _copy_of(self, file: Followed) -> tuple[str, Content] | None:
+        """A file that holds all that was read of this one and is not followed itself, and its content.
+
+        Raises:
+            Hidden: it got the inode of a file that is gone, which was not noticed yet; the next look will find it.
+        """
+        newer_than, hidden = self._newer_than[base_of(file.first_path)], False
+        paths: list[str] = []
+        while paths != (now := rotations_of(file.first_path)):  # renamed meanwhile: one may have been missed
+            paths = now
+            for path in paths:
+                with suppress(OSError):
+                    content = open_content(path)
+                    status = content.status()
+                    other = self._followed.get((status.st_dev, status.st_ino))
+                    if status.st_mtime_ns > newer_than and other is not file and file.is_in(content):
+                        if other is None:
+                            return path, content
+                        hidden = hidden or (other.parked and not other.is_in(content))
+                    content.close()
+        if hidden:
+            raise Hidden
         return None
 
     def _move(self, file: Followed, path: str, content: Content) -> Chunk:
@@ -352,19 +435,32 @@ class File(Source):
         self._followed[file.identity] = file
         return file.mark(self._labels(file))
 
-    def _park(self) -> None:
-        """Let go of the handles over the limit, the quietest first."""
+    def _in_turn(self) -> Iterable[Followed]:
+        """All that are followed; but while too many are open and behind, others wait for their handles."""
+        room = self._park(self.max_open)
+        for file in list(self._followed.values()):
+            if parked := file.parked:
+                if room == 0:
+                    room = self._park(self.max_open * 3 // 4) or -1
+                if room < 0:
+                    continue
+            yield file
+            room -= parked and not file.parked
+
+    def _park(self, most: int) -> int:
+        """Let go of the handles over this number, the quietest first. Returns how many more may be opened."""
         held = [file for file in self._followed.values() if not file.parked]
-        if len(held) > self.max_open:
+        if len(held) > most:
             held.sort(key=Followed.quiet_for, reverse=True)
-            for file in held[: len(held) - self.max_open]:
+            for file in held[: len(held) - most]:
                 if file.at_end():
                     file.close()
+        return max(0, self.max_open - sum(not file.parked for file in held))
 
     def _until_idle(self) -> float:
         """Seconds until something has to be looked at even if nothing changes."""
         limit = self.idle if self.multiline == "off" else min(self.idle, self.multiline_wait)
-        waiting = [limit - file.quiet_for() for file in self._followed.values() if file.rest]
+        waiting = [file.due_in(limit) for file in self._followed.values() if file.rest]
         return max(0.01, min([self.poll, *(seconds for seconds in waiting if seconds > 0)]))
 
     def _labels(self, file: Followed) -> Mapping[str, str]:
@@ -388,7 +484,10 @@ class File(Source):
             return None
         try:
             status = content.status()
-            if (status.st_dev, status.st_ino) not in self._followed and continues(content, position):
+            identity = (status.st_dev, status.st_ino)
+            # Looked at again, for another file may have this name by now.
+            own = identity == (position["device"], position["inode"]) or self._was_delivered(key, position)
+            if own and identity not in self._followed and continues(content, position):
                 return self._take_up(key, path, content, position)
         except OSError as error:
             self._report(path, error)
@@ -402,10 +501,13 @@ class File(Source):
         self._failed.pop(path, None)
         self._used.add(key)
         self._followed[file.identity] = file
+        self._room -= 1
+        if self._room < 0:
+            file.close()  # opened again when it is its turn
         return file
 
     def _close(self, file: Followed) -> None:
-        del self._followed[file.identity]
+        self._followed.pop(file.identity, None)
         self._gone.add(file.key)
         file.close()
 
