@@ -45,9 +45,10 @@ class File(Source):
     """Patterns of files to leave out, matched against the whole path."""
     start_at: Literal["beginning", "end"] = "beginning"
     """Where to start in files that are there at the very first start; later ones are read from the beginning."""
-    multiline: Literal["off", "traceback"] | StartPattern = "off"
-    """`traceback` joins stack traces and their header line into one event; `{ start: REGEX }` joins up to the next line
-    that matches."""
+    multiline: Literal["off", "traceback", "container"] | StartPattern = "off"
+    """`traceback` joins stack traces and their header line into one event; `container` does so inside the lines that
+    Kubernetes and Docker write, and joins lines that these cut; `{ start: REGEX }` joins up to the next line that
+    matches."""
     max_event: Size = Size(1 << 20)
     """An event longer than this is handled by `on_long`."""
     on_long: Literal["split", "truncate"] = "split"

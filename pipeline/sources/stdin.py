@@ -21,9 +21,10 @@ READ_BYTES = 1 << 18
 class Stdin(Source):
     """Reads standard input to its end. A pipe cannot be read again: what a crash interrupts is lost with it."""
 
-    multiline: Literal["off", "traceback"] | StartPattern = "off"
-    """`traceback` joins stack traces and their header line into one event; `{ start: REGEX }` joins up to the next line
-    that matches."""
+    multiline: Literal["off", "traceback", "container"] | StartPattern = "off"
+    """`traceback` joins stack traces and their header line into one event; `container` does so inside the lines that
+    Kubernetes and Docker write, and joins lines that these cut; `{ start: REGEX }` joins up to the next line that
+    matches."""
     max_event: Size = Size(1 << 20)
     """An event longer than this is handled by `on_long`."""
     on_long: Literal["split", "truncate"] = "split"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tailrace.pipeline.framing import EVENT, LINE, Containers, Framed, Framer, Lines, StartPattern, Tracebacks, framer
+from tailrace.pipeline._multiline import Containers, Tracebacks
+from tailrace.pipeline.framing import EVENT, LINE, Framed, Framer, Lines, StartPattern, framer
 from tailrace.pipeline.options import Regex
 
 CORPUS = Path(__file__).parent / "tracebacks"

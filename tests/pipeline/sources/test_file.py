@@ -255,6 +255,14 @@ async def test_reading_in_any_chunk_size_gives_the_same_lines_and_offsets(tmp_pa
     assert seen[0] == seen[1] == seen[2]
 
 
+async def test_what_a_container_runtime_split_is_one_event(tmp_path: Path) -> None:
+    parts = b"2026-11-03T10:00:00.1Z stdout P 2026-11-03 10:00:00 ERROR fai\n2026-11-03T10:00:00.1Z stdout F led\n"
+    (tmp_path / "0.log").write_bytes(parts + b"2026-11-03T10:00:01.1Z stdout F 2026-11-03 10:00:01 INFO up\n")
+    file = source(tmp_path / "0.log", multiline="container")
+    lines = [line async for chunk in file.chunks({}, once=True) for line in chunk.lines]
+    assert lines == [parts.rstrip(b"\n"), b"2026-11-03T10:00:01.1Z stdout F 2026-11-03 10:00:01 INFO up"]
+
+
 async def test_lag_tells_how_many_bytes_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"12345\n" * 10)
     file = source(tmp_path / "a.log", chunk_bytes=Size(12))
