@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 
@@ -24,6 +25,8 @@ class Chain:
         self.meters = [Meter("stage", stage.name) for stage in stages]
         for stage, fields in zip(stages, wanted, strict=True):
             stage.prepare(fields)
+        self.clean = lru_cache(maxsize=4096)(self._clean)
+        """Text that is no record (a reason, a path, a word of the log) without what the stages hide."""
         self._protected_from = max((i + 1 for i, stage in enumerate(stages) if stage.protects), default=0)
 
     def run(self, batch: Batch) -> Batch:
@@ -48,8 +51,24 @@ class Chain:
             meter.dead += len(batch.dead) - dead
             if left := before - len(batch) - (len(batch.dead) - dead):
                 meter.drop(stage.reason, left)
+        if batch.dead:
+            batch.dead[:] = self.clean_dead(batch.dead)
         clock.set_times(batch)
         return batch
+
+    def clean_dead(self, dead: Sequence[Dead]) -> list[Dead]:
+        """The same with reasons that quote no secret: those of a stage or sink may quote whatever came to it."""
+        clean = self.clean
+        return [msgspec.structs.replace(one, reason=clean(one.reason), hint=clean(one.hint)) for one in dead]
+
+    def _clean(self, text: str) -> str:
+        try:
+            for stage in self.stages:
+                if stage.protects:
+                    text = stage.clean(text)
+        except Exception:
+            return "(not told, for it cannot be redacted)"
+        return text
 
     def _one_by_one(self, stage: Stage, batch: Batch, *, withhold: bool) -> Batch:
         """Find the records that the stage raises on; the others of the batch go on."""

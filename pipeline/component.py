@@ -83,6 +83,10 @@ class Stage(Component, kw_only=True):
         """Called once before the first batch with the fields that are read or written after it (None: any may be)."""
         self._wanted = wanted
 
+    def clean(self, text: str) -> str:
+        """The text without what this stage hides, for what is no record: a reason, a path, a word of the log."""
+        return text
+
     def process(self, batch: Batch) -> Batch:
         """Return the batch, its records changed in place, or `batch.with_records(…)` with fewer of them."""
         raise NotImplementedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -95,16 +95,24 @@ class Exporter(Collector):
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
     async def _ready(self, request: web.Request) -> web.Response:
-        return _verdict(self.unready())
+        return _verdict(self.runner.chain.clean(self.unready()))
 
     async def _healthy(self, request: web.Request) -> web.Response:
-        return _verdict(self.unhealthy())
+        return _verdict(self.runner.chain.clean(self.unhealthy()))
 
     async def _status(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
-        body = msgspec.json.encode(of_run(self.runner, self.version))
+        body = msgspec.json.encode(self._clean(msgspec.to_builtins(of_run(self.runner, self.version))))
         return web.Response(body=body, content_type="application/json")
+
+    def _clean(self, value: Any) -> Any:
+        """Texts in it without what the stages hide: a path, or what a sink's last send failed with, may hold it."""
+        if isinstance(value, str):
+            return self.runner.chain.clean(value)
+        if isinstance(value, dict):
+            return {self._clean(name): self._clean(item) for name, item in value.items()}
+        return [self._clean(item) for item in value] if isinstance(value, list) else value
 
     def collect(self) -> Iterable[Metric]:
         """All families, gathered at the scrape; those of one name that several components have are one family."""
@@ -167,8 +175,9 @@ class Exporter(Collector):
         )
         for name, source in self.runner.sources.items():
             for lag in source.lag():
-                size.add_metric([name, lag.partition], lag.bytes)
-                seconds.add_metric([name, lag.partition], lag.seconds)
+                partition = self.runner.chain.clean(lag.partition)
+                size.add_metric([name, partition], lag.bytes)
+                seconds.add_metric([name, partition], lag.seconds)
         return size, seconds
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from time import gmtime, monotonic
 from typing import Any
 
@@ -25,6 +26,8 @@ class Log:
     def __init__(self) -> None:
         self._logger = logging.getLogger("tailrace")
         self._printed: dict[tuple[object, ...], tuple[float, int]] = {}
+        self.clean: Callable[[str], str] = str
+        """Takes secrets out of every value that is written; of the run that has begun last."""
 
     def _log(self, level: int, message: str, fields: dict[str, Any]) -> None:
         key = (level, message, fields.get("sink"), fields.get("source"), fields.get("path"))
@@ -38,7 +41,8 @@ class Log:
         self._printed[key] = (now, 0)
         if repeats:
             fields = fields | {"repeats": repeats}
-        self._logger.log(level, message, extra={"fields": fields})
+        plain = {name: v if isinstance(v, int | float) else self.clean(str(v)) for name, v in fields.items()}
+        self._logger.log(level, message, extra={"fields": plain})
 
     def info(self, message: str, **fields: Any) -> None:
         """Something that a reader of the log wants to know once."""

@@ -115,6 +115,7 @@ class Retry:
             ProbeError: a sink that letters are meant for cannot be used.
             OSError: the dead letter or the checkpoint cannot be read or written.
         """
+        log.clean = self._chain.clean
         self._checkpoint.lock()
         try:
             self._restore()
@@ -251,7 +252,7 @@ class Retry:
     async def _keep_dead(self, batch: Batch, dead: list[Dead]) -> None:
         """A sink refused these: said once it has taken the rest."""
         parcel = next(parcel for parcel in self._open if parcel.batch.ack is batch.ack)
-        parcel.refused[dead[0].where] = [letter_of(batch, one, "sink") for one in dead]
+        parcel.refused[dead[0].where] = [letter_of(batch, one, "sink") for one in self._chain.clean_dead(dead)]
 
     async def _save(self) -> None:
         """For a sink that must not go on before its position is on disk."""

@@ -77,6 +77,7 @@ class Runner:
         Raises:
             StateError: the state folder is taken, not writable, or not readable.
         """
+        log.clean = self.chain.clean
         self.checkpoint.lock()
         try:
             self._restore()
@@ -194,6 +195,7 @@ class Runner:
 
     async def _keep_dead(self, batch: Batch, dead: list[Dead], kind: Kind = "sink") -> None:
         """Write to the dead letter, waiting as long as the disk refuses, or it is full."""
+        dead = self.chain.clean_dead(dead)
         while True:
             try:
                 await asyncio.to_thread(self.dead_letter.write, batch, dead, kind)

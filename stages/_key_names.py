@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ._rules import Rule, Span, compiled, joined
 
@@ -26,6 +26,13 @@ _BARE = re.compile(rb"[^\s\"'&<>|`]+")
 _CUT = re.compile(rb"[,;](?=$|[\w.-]+[=:])")
 _SCHEME = re.compile(rb"(?:bearer|basic|token|digest|negotiate|apikey|bot|hawk|signature|aws4-hmac-sha256)[ \t]+", re.I)
 _HEADER = re.compile(rb"[^\s\"';,]+(?:[;,]+[ \t]*[^\s\"';,]+)*")
+_CODE = re.compile(
+    rb"(?:self|cls|this|os|settings|config|request|environ|args|kwargs)\.[A-Za-z_]"
+    rb"|(?=[\w.]*[._])[A-Za-z_][\w.]*\("
+    rb"|[A-Z]\w*\{[0-9a-f]{5,8}(?![\w-])"
+)
+"""A value that is an expression of a program, as lines of a traceback quote it: `self._secret`, `keys.get_key(…)`,
+`Token{4f1c22a`."""
 _CLOSE = {b"[": b"]", b"{": b"}", b"(": b")"}
 
 
@@ -37,10 +44,14 @@ def words_of(key: str) -> tuple[str, ...]:
 class KeyNames(Rule):
     """Values that are hidden because of the name in front of them."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], fields: Collection[str] = ()) -> None:
+        """`names` as `words_of` compares them; `fields` only as they are written, with their path or without."""
+        self._fields = frozenset(fields)
         self._names = {words for name in names if (words := words_of(name))}
         self._whole = {"".join(words) for words in self._names}
-        forms = sorted({r"[-_. ]?".join(map(re.escape, words)) for words in self._names}, key=lambda f: (-len(f), f))
+        own = {re.escape(field[field.rfind(".") + 1 :]) for field in self._fields}
+        any_name = {r"[-_. ]?".join(map(re.escape, words)) for words in self._names}
+        forms = sorted(any_name | own, key=lambda form: (-len(form), form))
         any_of = "|".join(forms)
         self.id = KEY_NAME
         self.keywords = ()
@@ -55,7 +66,9 @@ class KeyNames(Rule):
         if known is None:
             if len(self._known) > 10_000:
                 self._known.clear()
-            known = self._known[key] = self._decide(words_of(key))
+            # A name ends with a letter or digit, or the scan would not find it.
+            named = key[-1:].isalnum() and self._decide(words_of(key))
+            known = self._known[key] = named or key in self._fields
         return known
 
     def _decide(self, words: tuple[str, ...]) -> bool:
@@ -103,7 +116,11 @@ class KeyNames(Rule):
         text = bare[0]
         if cut := _CUT.search(text):
             text = text[: cut.start()]
-        return self._plain(data, start, start + len(text.rstrip(b")]},;")))
+        text = text.rstrip(b")]},;")
+        word = words_of(name)[-1].encode()
+        if text.lower() in (word, word + b"s", name.lower().encode()) or _CODE.match(data, start):
+            return start, start  # `connect(password=password)`, `no such secret: secrets …`
+        return self._plain(data, start, start + len(text))
 
     @staticmethod
     def _plain(data: bytes, start: int, end: int) -> Span:

@@ -41,7 +41,8 @@ class Fields:
                 if len(known) > _MOST:  # one by one would take quadratic time
                     raise ValueError(f"more than {_MOST} different secrets in one record with parsed fields")
                 clean = redact_value(self._engine, fields, []) if place in suspects else fields
-                fields = {name: _replaced(value, known) for name, value in clean.items()}
+                allow = self._engine.allow
+                fields = {n: value if n in allow else _replaced(value, known) for n, value in clean.items()}
             new.append(fields)
         return new
 
@@ -50,7 +51,8 @@ class Fields:
         all_found: Found = []
         parsed = [record for record in records if record.parsed is not None and record.format == "text"]
         names = {name for names in {tuple(record.parsed or ()) for record in parsed} for name in names}
-        secret = [name for name in sorted(names) if self._engine.hides(name)]
+        allow = self._engine.allow
+        secret = [name for name in sorted(names) if name not in allow and self._engine.hides(name)]
         for record in parsed if secret else ():
             fields = record.parsed or {}
             for name in secret:
@@ -66,7 +68,9 @@ class Fields:
                 if isinstance(old, str):
                     record.line = self._hidden_in(record.line, old)
                     known = {old: new} if len(old) > 5 else {}
-                    record.parsed = fields = {key: _replaced(value, known) for key, value in fields.items()}
+                    record.parsed = fields = {
+                        key: value if key in allow else _replaced(value, known) for key, value in fields.items()
+                    }
         return all_found
 
     def clean_added(self, records: Sequence[Record]) -> Found:

@@ -25,7 +25,7 @@ def redact_lines(
     """
     in_place, apart = dict(hits), []
     for place, rules in hits.items():
-        if _needs_values(engine, lines[place], rules):
+        if engine.allow or _needs_values(engine, lines[place], rules):
             del in_place[place]
             apart.append(place)
     done, left = engine.take_out(lines, in_place, raw=False, fits=_within_strings)
@@ -41,20 +41,24 @@ def redact_lines(
     return done
 
 
-def redact_value(engine: Engine, value: Any, found: Found, key: str = "", hide: bool = False) -> Any:
+def redact_value(engine: Engine, value: Any, found: Found, key: str = "", hide: bool = False, path: str = "") -> Any:
     """A decoded value, itself when it is clean. Strings get markers, numbers become 0, all else keeps its type."""
     if value.__class__ is str:
         return engine.text(value, found, key, hide)
     if isinstance(value, dict):
-        hidden = _hidden(engine, value, hide)
+        hidden = _hidden(engine, value, hide, path)
         new: dict[Any, Any] = {}
         for name, item in value.items():
+            inner = f"{path}.{name}" if path else str(name)
+            if engine.passes(name, inner):
+                new[_free(name, new)] = item
+                continue
             new_name = _free(engine.text(name, found) if isinstance(name, str) else name, new)
-            new[new_name] = redact_value(engine, item, found, str(name), name in hidden)
+            new[new_name] = redact_value(engine, item, found, str(name), name in hidden, inner)
         return new if any(new.get(name, new) is not item for name, item in value.items()) else value
     if isinstance(value, list | tuple):
         pair = len(value) == 2 and engine.hides(value[0])
-        values = [redact_value(engine, v, found, key, hide or (pair and n == 1)) for n, v in enumerate(value)]
+        values = [redact_value(engine, v, found, key, hide or (pair and n == 1), path) for n, v in enumerate(value)]
         same = all(new is old for new, old in zip(values, value, strict=True))
         return value if same else type(value)(values) if type(value) in (list, tuple) else values
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -83,7 +87,7 @@ def _within_strings(line: bytes, findings: list[Finding]) -> bool:
     return True
 
 
-def _redacted(engine: Engine, raw: bytes, found: Found, key: str, hide: bool, depth: int) -> bytes:
+def _redacted(engine: Engine, raw: bytes, found: Found, key: str, hide: bool, depth: int, path: str = "") -> bytes:
     """One value of a line, itself when it is clean; the line itself is a value at depth 0."""
     first = raw[:1]
     if first == b'"':
@@ -92,12 +96,16 @@ def _redacted(engine: Engine, raw: bytes, found: Found, key: str, hide: bool, de
         return raw if new_text is text else _encode(new_text)
     if first == b"{" or not depth:
         fields = members(raw, depth)
-        hidden = _hidden(engine, fields, hide)
+        hidden = _hidden(engine, fields, hide, path)
         new: dict[str, msgspec.Raw] = {}
         touched = False
         for name, item in fields.items():
+            inner = f"{path}.{name}" if path else name
+            if engine.passes(name, inner):
+                new[_free(name, new)] = item
+                continue
             old = bytes(item)
-            value = _redacted(engine, old, found, name, name in hidden, depth + 1)
+            value = _redacted(engine, old, found, name, name in hidden, depth + 1, inner)
             new_name = _free(engine.text(name, found), new)
             touched = touched or value is not old or new_name is not name
             new[new_name] = item if value is old else msgspec.Raw(value)
@@ -105,7 +113,8 @@ def _redacted(engine: Engine, raw: bytes, found: Found, key: str, hide: bool, de
     if first == b"[":
         olds = [bytes(item) for item in items(raw, depth)]
         pair = len(olds) == 2 and olds[0][:1] == b'"' and engine.hides(plain(olds[0]))
-        values = [_redacted(engine, v, found, key, hide or (pair and n == 1), depth + 1) for n, v in enumerate(olds)]
+        hidden_at = 1 if pair else -1
+        values = [_redacted(engine, v, found, key, hide or n == hidden_at, depth + 1, path) for n, v in enumerate(olds)]
         same = all(value is old for value, old in zip(values, olds, strict=True))
         return raw if same else _encode([msgspec.Raw(value) for value in values])
     if first in b"tfn":
@@ -115,11 +124,13 @@ def _redacted(engine: Engine, raw: bytes, found: Found, key: str, hide: bool, de
     return raw
 
 
-def _hidden(engine: Engine, fields: Mapping[Any, Any], hide: bool) -> set[Any]:
+def _hidden(engine: Engine, fields: Mapping[Any, Any], hide: bool, path: str) -> set[Any]:
     """The keys whose value is hidden: by their own name, or by `{"name": "Authorization", "value": …}`."""
     if hide:
         return set(fields)
     hidden = {name for name in fields if engine.hides(name)}
+    if path and engine.deny:
+        hidden |= {name for name in fields if f"{path}.{name}" in engine.deny}
     if "value" in fields:
         for name in ("name", "key", "header"):
             label = fields.get(name)

@@ -26,9 +26,22 @@ _ROUNDS = 100
 class Engine:
     """Finds candidates in many lines by one scan and takes the secrets out of the few lines that have any."""
 
-    def __init__(self, rules: Iterable[Rule], keys: Sequence[str] = (), secret: bytes | None = None) -> None:
-        """`rules`: the first that fits gives the marker. `keys`: their values are hidden. `secret`: hash with it."""
-        self.names = KeyNames(keys) if keys else None
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        keys: Sequence[str] = (),
+        secret: bytes | None = None,
+        *,
+        allow: Iterable[str] = (),
+        deny: Iterable[str] = (),
+    ) -> None:
+        """`rules`: the first that fits gives the marker. `keys`: their values are hidden. `secret`: hash with it.
+
+        `allow`, `deny`: fields that are left alone, and that are hidden whole; `a.b` is b in a at the top, b any b.
+        """
+        self.allow = frozenset(allow)
+        self.deny = frozenset(deny)
+        self.names = KeyNames(keys, self.deny) if keys or self.deny else None
         rules = [*rules, *([self.names] if self.names else ())]
         self._secret = secret
         self._order = {rule.id: place for place, rule in reversed(list(enumerate(rules)))}
@@ -40,6 +53,10 @@ class Engine:
     def hides(self, name: Any) -> bool:
         """Whether values under this name are hidden whatever they are."""
         return isinstance(name, str) and self.names is not None and self.names.hides(name)
+
+    def passes(self, name: Any, path: str) -> bool:
+        """Whether the field is left alone, whatever is in it."""
+        return bool(self.allow) and (name in self.allow or path in self.allow)
 
     def mark(self, rule: str, secret: bytes) -> bytes:
         """What stands in the place of a secret."""

@@ -14,7 +14,7 @@ import re2
 from ._escapes import BACKSLASH, ESCAPE, unescape
 from ._rules import Rule, RuleError, compiled
 
-_GROUP = 12
+_GROUP = 16
 """More rules in one alternation make RE2's automaton outgrow its memory."""
 _MEMORY = 128 << 20
 _SEPARATOR = b"\xff" + bytes(1 + byte % 8 for byte in os.urandom(10))

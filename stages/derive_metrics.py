@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
@@ -15,11 +16,14 @@ import msgspec
 from ..pipeline.batch import Batch
 from ..pipeline.component import Stage
 from ..pipeline.labels import OTHER, sanitize
+from ..pipeline.log import log
 from ..pipeline.match import Match
-from ..pipeline.options import Duration, Template
+from ..pipeline.options import Duration, Template, decode_option
+from ._metric_sets import SETS
 
 if TYPE_CHECKING:  # only the exporter needs it at run time
     from prometheus_client import core
+    from prometheus_client.samples import Exemplar
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -28,6 +32,9 @@ _LARGEST = 1e300  # so far below infinity that no sum gets there
 _IDS: Final = frozenset({"session_key", "thread_ts", "user_id", "trace_id", "span_id", "request_id"})
 _SUFFIXES: Final = {"counter": ("",), "gauge": ("",), "histogram": ("", "_bucket", "_count", "_sum")}
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+_EXEMPLAR_CHARS = 100  # OpenMetrics allows 128 for an exemplar's label name and value together
+_MOST_BUCKETS = 200
 
 _NESTED: Final = (dict, list)
 _TEXT: Final = frozenset({str, type(None)})
@@ -57,6 +64,12 @@ class Metric(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Label names and what fills them, such as `{ model: "{model}" }`; ids are cut out of each value."""
     buckets: list[float] = msgspec.field(default_factory=lambda: list(_BUCKETS))
     """Upper bounds of a histogram's buckets, rising; `+Inf` comes by itself."""
+    schema: int | None = None
+    """Puts the buckets where a native histogram of this schema has its own, from the first of `buckets` to the last: 0:
+    each twice the one before, 1: 1.41 times, 2: 1.19 times. So both kinds of histogram can be read together."""
+    exemplar: str = ""
+    """The field, such as `trace_id`, that leads from a number to a record: of each series or bucket the last one is
+    shown (OpenMetrics). Not for gauges."""
     max_series: int = 1000
     """How many combinations of label values it keeps; all further ones are counted under `__other__`."""
     expire: Duration | None = None
@@ -79,6 +92,13 @@ class Metric(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         rising = all(low < high for low, high in pairwise(self.buckets))
         if not (self.buckets and rising and all(abs(bound) < _LARGEST for bound in self.buckets)):
             yield "buckets", "must be finite numbers, each larger than the one before (`+Inf` comes by itself)"
+        if self.schema is not None:
+            if not 0 <= self.schema <= 8 or self.buckets[:1] < [1e-300]:
+                yield "schema", "0 to 8, with buckets above 0"
+            elif len(self.bounds) > _MOST_BUCKETS:
+                yield "schema", f"makes {len(self.bounds)} buckets: take a smaller one, or a narrower span of buckets"
+        if self.exemplar and self.type == "gauge":
+            yield "exemplar", "a gauge has none (OpenMetrics): leave it out"
         if self.max_series < 1:
             yield "max_series", "at least 1"
         for label, template in self.labels.items():
@@ -94,8 +114,19 @@ class Metric(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
                         "leave it out here; put it under a sink's `metadata`, where logs are found by it",
                     )
 
+    @property
+    def bounds(self) -> list[float]:
+        """The upper bounds of its buckets."""
+        if self.schema is None:
+            return self.buckets
+        steps = 2**self.schema
+        first, last = (math.log2(bound) * steps for bound in (self.buckets[0], self.buckets[-1]))
+        return [2 ** (step / steps) for step in range(math.floor(first), math.ceil(last) + 1)]
+
     def fields(self) -> Iterator[str]:
         """Names of the fields that it looks at."""
+        if self.exemplar:
+            yield self.exemplar
         if self.match is not None:
             yield from self.match.fields
         if self.value:
@@ -114,14 +145,25 @@ class DeriveMetrics(Stage):
 
     rewrites: ClassVar[bool] = False
 
-    metrics: list[Metric]
+    metrics: list[Metric] = []
     """What to count."""
+    sets: list[str] = []
+    """Ready-made metrics: llm (calls, tokens), tools, stages (durations), errors."""
+    prefix: str = ""
+    """Stands before the names of the ready-made ones, such as `app_`."""
 
     def check(self) -> Iterable[tuple[str, str]]:
         """Names, labels and values of each metric, and that no two metrics meet in one name."""
         taken: dict[str, str] = {}
-        if not self.metrics:
-            yield "metrics", "nothing to count: name a metric or leave the stage out"
+        if not self.metrics and not self.sets:
+            yield "metrics", "nothing to count: name a metric or a set, or leave the stage out"
+        for place, name in enumerate(self.sets):
+            if name not in SETS:
+                yield f"sets[{place}]", f"no set {name!r}: there are {', '.join(SETS)}"
+        if self.prefix and not _NAME.fullmatch(self.prefix):
+            yield "prefix", f"{self.prefix!r} cannot begin a name: letters, digits, `_` and `:`, no digit first"
+        for metric in self._ready_made:
+            taken |= {metric.name + suffix: f"the set's {metric.name}" for suffix in _SUFFIXES[metric.type]}
         for place, metric in enumerate(self.metrics):
             for option, message in metric.problems():
                 yield f"metrics[{place}].{option}", message
@@ -133,7 +175,7 @@ class DeriveMetrics(Stage):
 
     def reads(self) -> Iterable[str]:
         """Every field of every metric."""
-        return dict.fromkeys(field for metric in self.metrics for field in metric.fields())
+        return dict.fromkeys(field for metric in self._all for field in metric.fields())
 
     def process(self, batch: Batch) -> Batch:
         """Count the batch once for each metric."""
@@ -153,15 +195,34 @@ class DeriveMetrics(Stage):
             "Records that a derived metric could not count.",
             labels=["component", "metric", "reason"],
         )
+        folded = core.CounterMetricFamily(
+            "tailrace_derive_metrics_folded",
+            "Batches in which a new series found no room, by the label that has the most values.",
+            labels=["component", "metric", "label"],
+        )
         for series in self._series:
             yield series.family()
+            for label, number in sorted(series.folded.items()):
+                folded.add_metric([self.name, series.metric.name, label], number)
             for reason, number in sorted(series.skipped.items()):
                 skipped.add_metric([self.name, series.metric.name, reason], number)
         yield skipped
+        yield folded
 
     @cached_property
     def _series(self) -> list[_Series]:
-        return [_Series(metric) for metric in self.metrics]
+        return [_Series(metric) for metric in self._all]
+
+    @cached_property
+    def _ready_made(self) -> list[Metric]:
+        rows = [row for name in dict.fromkeys(self.sets) for row in SETS.get(name, ())]
+        return [
+            msgspec.convert(row | {"name": self.prefix + row["name"]}, Metric, dec_hook=decode_option) for row in rows
+        ]
+
+    @property
+    def _all(self) -> list[Metric]:
+        return [*self._ready_made, *self.metrics]
 
 
 class _Tally(NamedTuple):
@@ -171,6 +232,8 @@ class _Tally(NamedTuple):
     """The numbers to add by label values; of a gauge the last one."""
     skipped: Counter[str]
     read_at_ns: int
+    exemplars: Mapping[tuple[Labels, int], Exemplar] = {}
+    """By label values and bucket, the last record that tells where it came from."""
 
 
 class _Series:
@@ -179,6 +242,11 @@ class _Series:
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
         self.skipped: Counter[str] = Counter()
+        self.folded: Counter[str] = Counter()
+        """How often a new series found no room, by the label to blame."""
+        self._blamed = ""
+        self._bounds = metric.bounds if metric.type == "histogram" else []
+        self._exemplars: dict[tuple[Labels, int], Exemplar] = {}
         self._values: dict[Labels, float] = {}
         """The sum of a counter or histogram, the last value of a gauge."""
         self._buckets: dict[Labels, list[int]] = {}
@@ -197,31 +265,52 @@ class _Series:
         keys = _keys(metric, batch)
         if not metric.value:
             numbers = {key: [number * metric.scale] for key, number in Counter(keys).items()}
-            return _Tally(numbers, skipped, batch.read_at_ns)
-        pairs = self._numbers(keys, batch.values(metric.value), skipped)
+            found = self._found(batch, keys, [1] * len(keys)) if metric.exemplar else {}
+            return _Tally(numbers, skipped, batch.read_at_ns, found)
+        values = batch.values(metric.value)
+        pairs = self._numbers(keys, values, skipped)
         if metric.type == "gauge":
             last = {key: [value * metric.scale] for key, value in dict(pairs).items()}
             return _Tally(last, skipped, batch.read_at_ns)
         groups: defaultdict[Labels, list[float]] = defaultdict(list)
         for key, value in pairs:
             groups[key].append(value * metric.scale)
-        return _Tally(groups, skipped, batch.read_at_ns)
+        found = self._found(batch, keys, values) if metric.exemplar else {}
+        return _Tally(groups, skipped, batch.read_at_ns, found)
 
     def add(self, tally: _Tally) -> None:
         """Count it."""
         metric = self.metric
         self._now = max(self._now, tally.read_at_ns)
         self.skipped.update(tally.skipped)
-        for key, values in tally.values.items():
-            key = self._room(key)
+        rooms: dict[Labels, Labels] = {}
+        for given, values in tally.values.items():
+            key = rooms[given] = self._room(given)
             if metric.type == "gauge":
                 self._values[key] = values[-1]
                 continue
             self._values[key] = self._values.get(key, 0.0) + sum(values)
             if metric.type == "histogram":
-                counts = self._buckets.setdefault(key, [0] * (len(metric.buckets) + 1))
+                counts = self._buckets.setdefault(key, [0] * (len(self._bounds) + 1))
                 for value in values:
-                    counts[bisect_left(metric.buckets, value)] += 1
+                    counts[bisect_left(self._bounds, value)] += 1
+        for (given, bucket), exemplar in tally.exemplars.items():
+            self._exemplars[rooms[given], bucket] = exemplar
+
+    def _found(self, batch: Batch, keys: list[Labels], values: list[Any]) -> dict[tuple[Labels, int], Exemplar]:
+        """Of each series and bucket the last record with an id. A number that is text leads nowhere."""
+        from prometheus_client.samples import Exemplar
+
+        name, scale, found = self.metric.exemplar, self.metric.scale, dict[tuple[Labels, int], Exemplar]()
+        lowest, highest = (0.0 if self.metric.type == "counter" else -_LARGEST), _LARGEST / max(1.0, abs(scale))
+        for record, key, value, own in zip(batch.records, keys, values, batch.values(name), strict=True):
+            if type(own) is not str or not 0 < len(own) <= _EXEMPLAR_CHARS:
+                continue
+            if (type(value) is float or type(value) is int) and lowest <= value <= highest:
+                bucket = bisect_left(self._bounds, value * scale) if self._bounds else 0
+                time = None if record.time_ns is None else record.time_ns / 1e9
+                found[key, bucket] = Exemplar({re.sub(r"\W", "_", name): own}, value * scale, time)
+        return found
 
     def _numbers(self, keys: list[Labels], values: list[Any], skipped: Counter[str]) -> list[tuple[Labels, float]]:
         """The pairs whose value counts; the others are counted as skipped."""
@@ -255,9 +344,25 @@ class _Series:
         if key not in self._values and len(self._values) >= self.metric.max_series:
             self._forget()
             if len(self._values) >= self.metric.max_series:
+                self.folded[self._blame()] += 1
                 key = (OTHER,) * len(key)
         self._seen[key] = self._now
         return key
+
+    def _blame(self) -> str:
+        """The label with the most values; looked for once, and again when series were forgotten."""
+        if not self._blamed:
+            many = [len(set(values)) for values in zip(*self._values, strict=True)]
+            labels = list(self.metric.labels)
+            self._blamed = labels[many.index(max(many))] if many else "(none)"
+            log.warning(
+                "too many series, further ones are counted together",
+                metric=self.metric.name,
+                label=self._blamed,
+                values=max(many, default=0),
+                max_series=self.metric.max_series,
+            )
+        return self._blamed
 
     def _forget(self) -> None:
         if self.metric.expire is None or self._swept == self._now:
@@ -267,6 +372,9 @@ class _Series:
         for key in [key for key, seen in self._seen.items() if seen < oldest]:
             del self._seen[key], self._values[key]
             self._buckets.pop(key, None)
+            self._blamed = ""
+            for place in [place for place in self._exemplars if place[0] == key]:
+                del self._exemplars[place]
 
     def family(self) -> core.Metric:
         from prometheus_client import core
@@ -276,16 +384,23 @@ class _Series:
         metric, names = self.metric, list(self.metric.labels)
         if metric.type == "histogram":
             histogram = core.HistogramMetricFamily(metric.name, metric.help or HELP, labels=names)
-            bounds = [*map(floatToGoString, metric.buckets), "+Inf"]
+            bounds = [*map(floatToGoString, self._bounds), "+Inf"]
             for key, counts in self._buckets.items():
-                filled = list(zip(bounds, accumulate(counts), strict=True))
+                filled = [
+                    (bound, count, exemplar) if (exemplar := self._exemplars.get((key, place))) else (bound, count)
+                    for place, (bound, count) in enumerate(zip(bounds, accumulate(counts), strict=True))
+                ]
                 histogram.add_metric(list(key), filled, self._values[key])
             return histogram
-        kind = core.CounterMetricFamily if metric.type == "counter" else core.GaugeMetricFamily
-        family = kind(metric.name, metric.help or HELP, labels=names)
+        if metric.type == "gauge":
+            gauge = core.GaugeMetricFamily(metric.name, metric.help or HELP, labels=names)
+            for key, value in self._values.items():
+                gauge.add_metric(list(key), value)
+            return gauge
+        counter = core.CounterMetricFamily(metric.name, metric.help or HELP, labels=names)
         for key, value in self._values.items():
-            family.add_metric(list(key), value)
-        return family
+            counter.add_metric(list(key), value, exemplar=self._exemplars.get((key, 0)))
+        return counter
 
 
 def _keys(metric: Metric, batch: Batch) -> list[Labels]:

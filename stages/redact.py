@@ -16,7 +16,7 @@ from ..pipeline.record import Record
 from ._key_names import KEY_NAME
 from ._personal_data import PII, pii_rule
 from ._redacted_fields import Fields
-from ._redacted_json import redact_lines
+from ._redacted_json import redact_lines, redact_value
 from ._redaction import Engine, Found
 from ._rule_files import built_in_rules, load_rules
 from ._rules import Rule, RuleError
@@ -55,6 +55,10 @@ KEYS = [
 """Key names whose values are hidden with the built-in rules."""
 
 
+_PARTITIONS = 10_000
+"""To remember the labels of."""
+
+
 class Redact(Stage):
     """Replace secrets and personal data by markers, in the line and in every field, keys included.
 
@@ -77,6 +81,11 @@ class Redact(Stage):
     """More key names whose value is hidden whatever it is, beside the usual ones (`password`, `token`, `authorization`
     …), which go with `builtin`. `api_key` also means `apiKey`, `API-KEY` and `OPENAI_API_KEY`;
     `token` means neither `max_tokens` nor `token_count`."""
+    allow: list[str] = []
+    """Fields that are left alone, whatever is in them: `digest` wherever it stands, `usage.id` as id in usage at the
+    top. Of JSON and of what stages found; a line of text is always searched as a whole."""
+    deny: list[str] = []
+    """Fields that are hidden whole, named as in `allow` and, in text, where they stand as `name=value`."""
     pii: list[str] = []
     """Groups of personal data to hide as well: email, card, iban, phone, ip, ssn."""
     mode: Literal["mask", "hash"] = "mask"
@@ -102,6 +111,9 @@ class Redact(Stage):
                 Rule(name, pattern.text)
             except RuleError as error:
                 yield f"patterns.{name}", str(error)
+        for place, field in enumerate(self.deny):
+            if field in self.allow:
+                yield f"deny[{place}]", f"{field!r} stands under allow as well: take it out of one of them"
         known = {KEY_NAME, *PII, *self.patterns}
         if self.builtin:
             known |= {rule.id for rule in built_in_rules()}
@@ -119,6 +131,10 @@ class Redact(Stage):
     def process(self, batch: Batch) -> Batch:
         """Redact the batch. Raises ValueError on a record that cannot be redacted; the text never holds data."""
         records = batch.records
+        labels = self._cleaned(batch.labels)
+        if labels is not batch.labels:
+            batch = batch.with_records(records)
+            batch.labels = labels
         raw = "text" in {record.format for record in records}
         lines = [record.line for record in records]
         if hits := self._engine.search(lines, raw=raw):
@@ -161,11 +177,28 @@ class Redact(Stage):
         rules = [rule for name, rule in chosen.items() if name not in self.disable and rule.id not in self.disable]
         keys = [] if KEY_NAME in self.disable else [*(KEYS if self.builtin else ()), *self.keys]
         secret = self.hash_key.reveal().encode() if self.mode == "hash" and self.hash_key else None
-        return Engine(rules, keys, secret)
+        return Engine(rules, keys, secret, allow=self.allow, deny=self.deny)
 
     @cached_property
     def _fields(self) -> Fields:
         return Fields(self._engine)
+
+    @cached_property
+    def _labels(self) -> dict[tuple[tuple[str, str], ...], Mapping[str, str]]:
+        return {}
+
+    def _cleaned(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+        """What is said of the whole partition, the path of the file above all; itself when it is clean."""
+        key = tuple(labels.items())
+        known = self._labels.get(key)
+        if known is None:
+            if len(self._labels) >= _PARTITIONS:
+                self._labels.clear()
+            found: Found = []
+            known = redact_value(self._engine, dict(labels), found)
+            self._count(found)
+            self._labels[key] = known
+        return labels if known == labels else known
 
     def _count(self, found: Found) -> None:
         for rule, _secret in found:

@@ -153,3 +153,27 @@ def test_a_stage_may_return_more_records_than_it_got() -> None:
     assert len({record.time_ns for record in out.records}) == 2
     assert chain.meters[0].events_out == 2
     assert sum(chain.meters[0].dropped.values()) == -1  # so that the books close
+
+
+class Mask(Stage):
+    protects: ClassVar[bool] = True
+
+    def process(self, batch: Batch) -> Batch:
+        return batch
+
+    def clean(self, text: str) -> str:
+        if "hopeless" in text:
+            raise ValueError(text)
+        return text.replace("hunter2", "***")
+
+
+def test_a_reason_that_quotes_a_secret_is_told_without_it() -> None:
+    chain = chain_of(Mask(), Choke())
+    batch = batch_of(b"bad hunter2", b"good")
+    chain.run(batch)
+    assert [dead.reason for dead in batch.dead] == ["ValueError: cannot swallow bad ***"]
+
+
+def test_what_cannot_be_cleaned_is_not_told() -> None:
+    assert chain_of(Mask()).clean("hopeless hunter2") == "(not told, for it cannot be redacted)"
+    assert chain_of(Choke()).clean("hunter2") == "hunter2"

@@ -90,3 +90,11 @@ def test_below_the_level_nothing_is_printed(capsys: pytest.CaptureFixture[str]) 
     to_stderr(logging.WARNING)
     Log().info("x")
     assert capsys.readouterr().err == ""
+
+
+def test_values_are_written_without_what_the_run_hides(capsys: pytest.CaptureFixture[str]) -> None:
+    to_stderr()
+    own = Log()
+    own.clean = lambda text: text.replace("hunter2", "***")
+    own.warning("delivery failed", error=ValueError("hunter2 is wrong"), wait_s=0.5)
+    assert capsys.readouterr().err.partition(" msg=")[2] == '"delivery failed" error="*** is wrong" wait_s=0.5\n'

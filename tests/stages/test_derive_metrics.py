@@ -20,6 +20,7 @@ from tailrace.pipeline.batch import Batch
 from tailrace.pipeline.chain import Chain
 from tailrace.pipeline.labels import sanitize
 from tailrace.pipeline.options import decode_option
+from tailrace.stages._metric_sets import SETS
 from tailrace.stages.derive_metrics import DeriveMetrics
 from tailrace.testing import READ_AT, batch_of, lines_of, run_stage
 
@@ -327,3 +328,140 @@ def test_a_record_that_cannot_be_counted_does_not_count_the_others_twice() -> No
     found = exported(stage)
     assert {found["a_total{app: x}"], found["cost_total"], found["kinds_total{kind: }"]} == {2}
     assert found["took_count"] == skipped(stage)["missing"] == 1
+
+
+def openmetrics(stage: DeriveMetrics) -> list[str]:
+    text = bytes(generate_openmetrics(registry(stage)))  # type: ignore[no-untyped-call]  # ships no types for it
+    return text.decode().splitlines()
+
+
+def ready_made(*sets: str, **options: Any) -> DeriveMetrics:
+    return msgspec.convert({"name": "derive", "sets": sets, **options}, DeriveMetrics, dec_hook=decode_option)
+
+
+def test_the_ready_made_metrics_count_what_an_agent_writes() -> None:
+    stage = ready_made("llm", "tools", "stages", "errors", prefix="app_")
+    assert list(stage.check()) == []
+    call = {"event_type": "LLMCall", "agent": f"planner_{UUID}", "model": "m", "status": "ok", "prompt_tokens": 10}
+    run_stage(
+        stage,
+        rows(
+            {**call, "completion_tokens": 5},
+            call,
+            {"event": "ToolCall", "tool_name": "search", "level": "info", "agent": "a"},
+            {"event": "graph_turn_end", "stage": "Refine", "elapsed_s": 1.5},
+            {"event": "graph_turn_timeout", "stage": "Refine", "error_type": "TimeoutError"},
+            {"event_type": "MessageHandlerException", "component": "agent/C0AA6HC1RJL:1772664120.310119"},
+            {"message": "nothing of the kind"},
+        ),
+    )
+    labels = "agent: planner, call_label: , {}model: m{}"
+    assert {name: value for name, value in exported(stage).items() if "_bucket" not in name} == {
+        "app_llm_calls_total{" + labels.format("function: , ", ", status: ok") + "}": 2,
+        "app_llm_prompt_tokens_total{" + labels.format("", "") + "}": 20,
+        "app_llm_completion_tokens_total{" + labels.format("", "") + "}": 5,
+        "app_tool_calls_total{agent: a, level: info, status: , tool: search}": 1,
+        "app_stage_duration_seconds_count{stage: Refine}": 1,
+        "app_stage_duration_seconds_sum{stage: Refine}": 1.5,
+        "app_stage_events_total{event: graph_turn_end, stage: Refine}": 1,
+        "app_stage_events_total{event: graph_turn_timeout, stage: Refine}": 1,
+        "app_errors_total{agent: , component: , error_type: TimeoutError, event_type: }": 1,
+        "app_errors_total{agent: , component: agent, error_type: , event_type: MessageHandlerException}": 1,
+    }
+    assert skipped(stage) == {}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_ready_made_metric_is_one_that_could_be_written_by_hand(name: str) -> None:
+    for metric in ready_made(name)._ready_made:
+        assert list(metric.problems()) == []
+        assert metric.help
+
+
+@pytest.mark.parametrize(
+    ("stage", "where", "words"),
+    [
+        pytest.param(ready_made("llms"), "sets[0]", "no set 'llms'", id="unknown set"),
+        pytest.param(ready_made("llm", prefix="9-"), "prefix", "no digit first", id="prefix"),
+        pytest.param(
+            ready_made("errors", metrics=[{"name": "errors_total", "type": "counter"}]),
+            "metrics[0].name",
+            "exposed by the set's errors_total",
+            id="own metric of the same name",
+        ),
+    ],
+)
+def test_sets_that_cannot_be_are_refused(stage: DeriveMetrics, where: str, words: str) -> None:
+    ((at, what),) = stage.check()
+    assert at == where
+    assert words in what
+
+
+def test_a_counter_leads_to_the_last_record_that_has_an_id() -> None:
+    stage = derive({"name": "n_total", "type": "counter", "labels": {"a": "{a}"}, "exemplar": "trace_id"})
+    batch = rows({"a": "x", "trace_id": "t1"}, {"a": "x", "trace_id": "t2"}, {"a": "x"}, {"a": "y", "trace_id": 5})
+    for record in batch.records:
+        record.time_ns = 1_772_667_360_500_000_000
+    run_stage(stage, batch)
+    run_stage(stage, rows({"a": "x", "trace_id": "t" * 200}))
+    assert 'n_total{a="x"} 4.0 # {trace_id="t2"} 1.0 1772667360.5' in openmetrics(stage)
+    assert 'n_total{a="y"} 1.0' in openmetrics(stage)
+    assert exported(stage) == {"n_total{a: x}": 4, "n_total{a: y}": 1}
+
+
+def test_each_bucket_leads_to_a_record_whose_value_lies_in_it() -> None:
+    stage = derive(
+        {"name": "s", "type": "histogram", "value": "ms", "scale": 0.001, "buckets": [1, 2], "exemplar": "trace_id"}
+    )
+    run_stage(stage, rows({"ms": 500, "trace_id": "a"}, {"ms": 9000, "trace_id": "b"}, {"ms": None, "trace_id": "c"}))
+    buckets = [line for line in openmetrics(stage) if line.startswith("s_bucket")]
+    assert buckets == [
+        's_bucket{le="1.0"} 1.0 # {trace_id="a"} 0.5',
+        's_bucket{le="2.0"} 1.0',
+        's_bucket{le="+Inf"} 2.0 # {trace_id="b"} 9.0',
+    ]
+
+
+def test_an_exemplar_goes_with_its_series() -> None:
+    stage = derive(
+        {"name": "n_total", "type": "counter", "labels": {"a": "{a}"}, "exemplar": "trace_id", "expire": "10s"}
+    )
+    run_stage(stage, rows({"a": "x", "trace_id": "t1"}))
+    run_stage(stage, rows({"a": "y"}, seconds=60))
+    run_stage(stage, rows({"a": "x"}, seconds=61))
+    assert 'n_total{a="x"} 1.0' not in [line.partition(" #")[0] for line in openmetrics(stage) if "#" in line[1:]]
+
+
+def test_buckets_may_be_those_of_a_native_histogram() -> None:
+    stage = derive({"name": "s", "type": "histogram", "value": "v", "buckets": [0.3, 5], "schema": 1})
+    assert list(stage.check()) == []
+    run_stage(stage, rows({"v": 1}, {"v": 2.1}))
+    bounds = [0.25, 2**-1.5, 0.5, 2**-0.5, 1, 2**0.5, 2, 2**1.5, 4, 2**2.5]
+    assert stage.metrics[0].bounds == pytest.approx(bounds)
+    assert exported(stage)["s_bucket{le: 1.0}"] == 1
+    assert exported(stage)["s_bucket{le: 2.0}"] == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "where"),
+    [
+        pytest.param({"schema": 9}, "schema", id="too fine"),
+        pytest.param({"schema": 1, "buckets": [-1, 5]}, "schema", id="below zero"),
+        pytest.param({"schema": 8, "buckets": [0.001, 1000]}, "schema", id="too many"),
+        pytest.param({"type": "gauge", "exemplar": "trace_id"}, "exemplar", id="gauge"),
+    ],
+)
+def test_buckets_and_exemplars_that_cannot_be_are_refused(more: dict[str, Any], where: str) -> None:
+    ((at, _),) = derive({"name": "s", "type": "histogram", "value": "v", **more}).check()
+    assert at == f"metrics[0].{where}"
+
+
+def test_the_label_that_makes_too_many_series_is_named() -> None:
+    stage = derive({"name": "n_total", "type": "counter", "labels": {"a": "{a}", "b": "{b}"}, "max_series": 3})
+    run_stage(stage, rows(*({"a": f"v-{n}", "b": "x"} for n in range(6))))
+    assert {
+        tuple(sample.labels.values()): sample.value
+        for family in stage.collect()
+        if family.name == "tailrace_derive_metrics_folded"
+        for sample in family.samples
+    } == {("derive", "n_total", "a"): 3}

@@ -41,3 +41,22 @@ def test_key_names_are_compared_without_case_and_separators(key: str) -> None:
 )
 def test_key_names_that_only_look_alike_hide_nothing(key: str) -> None:
     assert not KeyNames(KEYS).hides(key)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "    token = self._client.exchange(code, secret=self._secret)",
+        "connect(user=user, password=password)",
+        "token = token_store.get(key)",
+        "failed to list *v1.Secret: secrets is forbidden",
+        "wtoken = AppWindowToken{451fa769 token=Token{29c3e1 ActivityRecord}}",
+    ],
+)
+def test_expressions_of_a_program_are_no_values(text: str) -> None:
+    assert Engine([], KEYS).text(text, []) == text
+
+
+@pytest.mark.parametrize("value", ["hunter2(x", "Pass(word)1", "Token{notahash", "selfmade", "s3lf.made"])
+def test_values_that_look_a_little_like_a_program_are_hidden(value: str) -> None:
+    assert Engine([], KEYS).text(f"password={value} x", []).startswith("password=[REDACTED:key-name]")

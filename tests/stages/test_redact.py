@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tailrace.pipeline.options import Secret, decode_option
 from tailrace.pipeline.record import Record
+from tailrace.stages._redacted_json import redact_value
 from tailrace.stages.redact import Redact
 from tailrace.testing import batch_of, run_stage
 
@@ -341,3 +342,73 @@ def test_secrets_written_with_any_escapes_are_found(secrets: list[str], data: st
     )
     new = json.loads(redacted('{"m": "' + body + '"}', "json").line)["m"]
     assert not any(secret in new for secret in secrets)
+
+
+def test_a_field_that_is_allowed_is_left_alone_and_others_are_not() -> None:
+    by = stage(allow=["digest", "usage.token"])
+    value = {"digest": AWS, "m": AWS, "usage": {"token": AWS}, "token": AWS, "list": [{"digest": AWS, "x": AWS}]}
+    mark, name = "[REDACTED:aws-access-key-id]", "[REDACTED:key-name]"
+    assert as_json(value, by) == {
+        "digest": AWS,
+        "m": mark,
+        "usage": {"token": AWS},
+        "token": name,
+        "list": [{"digest": AWS, "x": mark}],
+    }
+
+
+def test_a_field_that_is_denied_is_hidden_whole_by_its_name_or_its_path() -> None:
+    by = stage(deny=["prompt", "user.email"], builtin=False)
+    hidden = "[REDACTED:key-name]"
+    value = {"prompt": {"role": "user", "n": [1.5, True]}, "user": {"email": "a", "name": "b"}, "email": "c"}
+    assert as_json(value, by) == {
+        "prompt": {"role": hidden, "n": [0.0, True]},
+        "user": {"email": hidden, "name": "b"},
+        "email": "c",
+    }
+
+
+def test_a_denied_name_is_not_compared_loosely() -> None:
+    value = {"system_prompt": "a", "Prompt": "b"}
+    assert as_json(value, stage(deny=["prompt"], builtin=False)) == value
+
+
+def test_allowed_and_denied_fields_of_a_text_line() -> None:
+    by = stage(allow=["sha"], deny=["note"])
+    record = redacted(f"note=hello sha={AWS}", "text", by, parsed={"note": "hello", "sha": AWS, "n": 1})
+    assert record.line == b"note=[REDACTED:key-name] sha=[REDACTED:aws-access-key-id]"
+    assert record.parsed == {"note": "[REDACTED:key-name]", "sha": AWS, "n": 1}
+
+
+def test_added_fields_are_allowed_and_denied_as_well() -> None:
+    batch = batch_of(b"x")
+    batch.records[0].set("sha", AWS)
+    batch.records[0].set("note", {"deep": "hello"})
+    run_stage(stage(allow=["sha"], deny=["note"]), batch)
+    assert batch.records[0].added == {"sha": AWS, "note": {"deep": "[REDACTED:key-name]"}}
+
+
+def test_a_field_cannot_be_allowed_and_denied() -> None:
+    ((where, what),) = stage(allow=["a"], deny=["b", "a"]).check()
+    assert (where, what) == ("deny[1]", "'a' stands under allow as well: take it out of one of them")
+
+
+def test_what_is_said_of_a_whole_partition_is_clean() -> None:
+    path = f"/var/log/{AWS}/ada@example.com.log"
+    labels = {"source": "app", "file": path}
+    first, second = (run_stage(ALL, batch_of(b"x", labels=labels)) for _ in range(2))
+    assert dict(first.labels) == {"source": "app", "file": "/var/log/[REDACTED:aws-access-key-id]/[REDACTED:email]"}
+    assert second.labels is first.labels
+    assert labels["file"] == path
+    clean = {"source": "app", "file": "/var/log/app.log"}
+    assert run_stage(ALL, batch_of(b"x", labels=clean)).labels is clean
+
+
+@given(st.dictionaries(KEY, JSON, max_size=4), st.booleans())
+def test_what_the_joined_scan_finds_is_what_a_look_at_every_decoded_value_finds(
+    value: dict[str, object], ascii: bool
+) -> None:
+    value = json.loads(json.dumps(value).encode("utf-8", "replace"))
+    by_scan = redacted(json.dumps(value, ensure_ascii=ascii).encode("utf-8", "replace"), "json").line
+    value = json.loads(json.dumps(value, ensure_ascii=ascii).encode("utf-8", "replace"))
+    assert json.loads(by_scan) == redact_value(ALL._engine, value, [])
