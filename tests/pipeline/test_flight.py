@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.pipeline.flight import Flight, Flown, Taken
+from tailrace.pipeline.flight import Begun, Flight, Flown, Taken
 
 
 def flown(start: int, end: int) -> Flown:
@@ -38,6 +38,21 @@ async def test_what_sinks_took_is_noted_in_order_and_kept_until_the_checkpoint_h
     flight.open([])
     flight.close()
     assert flight.load() == [two]
+
+
+async def test_where_a_partition_begins_is_on_disk_at_once_and_kept_until_the_checkpoint_holds_it(
+    tmp_path: Path,
+) -> None:
+    flight = Flight(tmp_path / "flight.jsonl")
+    flight.open([])
+    begun = [Begun(n, "app", f"a.log#{n}", {"offset": 0, "head": "abc"}, n) for n in (1, 2)]
+    for one in begun:
+        await flight.note(one)
+        assert Flight(flight.path).load()[-1] == one
+    flight.saved(1)
+    flight.open([flown(0, 10)])
+    flight.close()
+    assert flight.load() == [begun[1], flown(0, 10)]
 
 
 async def test_opening_leaves_only_what_is_still_on_its_way(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 import msgspec
 
+from tailrace.pipeline.batch import Position
 from tailrace.pipeline.checkpoint import Saved
-from tailrace.pipeline.flight import Flown, Taken
+from tailrace.pipeline.flight import Begun, Flown, Taken
 from tailrace.pipeline.partition import Partition, Partitions
 
 
@@ -61,6 +62,34 @@ def test_what_the_checkpoint_holds_already_is_not_applied_again() -> None:
     taken = Taken(4, "loki", {}, [("app", "a", 0, 5)])
     partitions.restore({"app": {"a": Saved({"offset": 0})}}, [taken], number=4)
     assert partitions.get("app", "a").skip_before("loki", 0) == 0
+
+
+def test_a_partition_that_had_only_begun_is_found_where_it_began() -> None:
+    partitions = Partitions(["app"], ["loki"])
+    partitions.restore({}, [Begun(1, "app", "a", {"offset": 4, "head": "abc"}, 2), flown("a", 4, 9, slot=2)])
+    partition = partitions.get("app", "a")
+    assert (partition.slot, partition.ledger.position, partition.end) == (2, {"offset": 4, "head": "abc"}, 4)
+    assert partition.skip_before("loki", 4) == 4
+    assert partition.known(4) == flown("a", 4, 9, slot=2)
+
+
+def test_a_beginning_told_anew_counts_until_something_was_read_behind_it() -> None:
+    partitions = Partitions(["app"], ["loki"])
+    first: Position = {"offset": 0, "head": "a"}
+    second: Position = {"offset": 0, "head": "abc"}
+    partitions.restore({}, [Begun(1, "app", "a", first, 0), Begun(2, "app", "a", second, 0)])
+    partition = partitions.get("app", "a")
+    assert partition.ledger.position == second
+    partition.ledger.promise({"offset": 5}, 5)
+    assert not partition.begin({"offset": 0, "head": "abcd"})
+    assert partition.ledger.position == second
+
+
+def test_a_beginning_that_the_checkpoint_holds_is_not_applied_again() -> None:
+    partitions = Partitions(["app"], ["loki"])
+    saved = {"app": {"a": Saved({"offset": 7}, taken={"loki": 7})}}
+    partitions.restore(saved, [Begun(3, "app", "a", {"offset": 0}, 0)], number=3)
+    assert partitions.get("app", "a").ledger.position == {"offset": 7}
 
 
 def test_what_is_of_no_source_any_more_is_left_out() -> None:
