@@ -95,12 +95,13 @@ def test_what_loki_took_is_there_after_loki_was_killed(tmp_path: Path, loki: Lok
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
 def test_while_loki_is_away_the_run_waits_and_then_goes_on(loki: Loki, app: str, shipper: Shipper, kill: bool) -> None:
     count = 200_000
-    numbered.write(shipper.folder / "logs" / "a.log", range(count))
+    numbered.write(shipper.folder / "logs" / "a.log", range(count // 2))
     shipper.start()
     shipper.until(lambda: delivered(shipper, "loki") > 0)
     assert shipper.get("/-/ready").status == 200
     loki.stop(kill=kill)
     try:
+        numbered.write(shipper.folder / "logs" / "b.log", range(count // 2, count))
         waiting = shipper.until(lambda: unready(shipper))
         assert waiting.startswith("loki: ")
         before = shipper.until(lambda: settled_down(shipper))
@@ -206,10 +207,11 @@ def archive_grew(folder: Path, size: int) -> bool:
 
 def test_a_second_signal_ends_a_run_that_cannot_deliver(loki: Loki, app: str, shipper: Shipper) -> None:
     count = 100_000
-    numbered.write(shipper.folder / "logs" / "a.log", range(count))
+    numbered.write(shipper.folder / "logs" / "a.log", range(count // 2))
     shipper.start().until(lambda: delivered(shipper, "loki") > 0)
     loki.stop(kill=True)
     try:
+        numbered.write(shipper.folder / "logs" / "b.log", range(count // 2, count))
         shipper.until(lambda: unready(shipper))
         shipper.send(signal.SIGTERM)
         shipper.until(lambda: "stopping: delivering what was read" in shipper.stderr)
