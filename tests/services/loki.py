@@ -38,6 +38,8 @@ class Loki(Server):
         "grafana/logcli:3.7.8": ("/usr/bin/logcli",),
     }
     ports_needed = 2
+    _torn: int | None = None
+    """The segment of its journal that a kill may have torn."""
 
     @classmethod
     def build(cls, into: Path, scratch: Path) -> None:
@@ -61,6 +63,18 @@ class Loki(Server):
         """What the config file asks for."""
         http, grpc = map(str, self.ports)
         return {"LOKI_DATA": str(self.folder), "LOKI_HTTP_PORT": http, "LOKI_GRPC_PORT": grpc}
+
+    def stop(self, *, kill: bool = False) -> None:
+        """End it; what it takes after a kill and acknowledges is not lost with the next stop: see `loki.yaml`."""
+        wal = self.folder / "wal"
+        deadline = time.monotonic() + 30
+        while self._process is not None and self._torn is not None and time.monotonic() < deadline:
+            if any(int(path.suffix[1:]) >= self._torn for path in wal.glob("checkpoint.[0-9]*[0-9]")):
+                break
+            time.sleep(0.05)
+        super().stop(kill=kill)
+        segments = [int(path.name) for path in wal.glob("[0-9]*")]
+        self._torn = max(segments) if kill and segments else None
 
     def push(self, labels: Mapping[str, str], *entries: tuple[int, str] | tuple[int, str, Mapping[str, str]]) -> None:
         """Push entries of one stream: time in ns, line, and metadata if any. Raises `HttpError` when refused."""
