@@ -92,6 +92,8 @@ class Dead(msgspec.Struct, frozen=True):
     hint: str = ""
     withheld: bool = False
     """The line may hold what was to be hidden: only its place in the source is written down."""
+    traceback: tuple[str, ...] = ()
+    """Where a stage raised: file, line, function and code of each call, the innermost last."""
 
 
 class Batch:

@@ -59,7 +59,12 @@ class Chain:
     def clean_dead(self, dead: Sequence[Dead]) -> list[Dead]:
         """The same with reasons that quote no secret: those of a stage or sink may quote whatever came to it."""
         clean = self.clean
-        return [msgspec.structs.replace(one, reason=clean(one.reason), hint=clean(one.hint)) for one in dead]
+        return [
+            msgspec.structs.replace(
+                one, reason=clean(one.reason), hint=clean(one.hint), traceback=tuple(map(clean, one.traceback))
+            )
+            for one in dead
+        ]
 
     def _clean(self, text: str) -> str:
         try:
@@ -79,14 +84,16 @@ class Chain:
             except Exception as error:
                 # The message may quote the record, so where secrets are not yet hidden only the kind of error is told.
                 reason = type(error).__name__ if withhold else f"{type(error).__name__}: {error}"
-                batch.dead.append(Dead(record, stage.name, reason, hint=_place(error), withheld=withhold))
+                calls = _calls(error)
+                hint = f"raised at {calls[-1].partition(': ')[0]}"
+                batch.dead.append(Dead(record, stage.name, reason, hint, withhold, calls))
         return batch.with_records(kept)
 
 
-def _place(error: Exception) -> str:
-    """Where it was raised; the traceback's last entry, for the others are the engine's or lead there."""
-    (*_, frame) = traceback.extract_tb(error.__traceback__)
-    return f"raised at {Path(frame.filename).name}:{frame.lineno}, in {frame.name}"
+def _calls(error: Exception) -> tuple[str, ...]:
+    """The traceback from the stage on (the first entry is the engine's); it holds code, never data."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return tuple(f"{Path(f.filename).name}:{f.lineno}, in {f.name}: {f.line}" for f in frames[1:] or frames)
 
 
 _WORD = re.compile(r"\w{4,}")

@@ -60,6 +60,8 @@ class Letter(msgspec.Struct, omit_defaults=True):
     """Without a line: of the end of the chunk that it was read with, by which the source finds it again."""
     span: tuple[int, int] = (0, 0)
     """Without a line: where that chunk starts and ends."""
+    traceback: list[str] = []
+    """Of an error in a stage: file, line, function and code of each call, the innermost last."""
 
     @property
     def key(self) -> Key:
@@ -246,6 +248,7 @@ def letter_of(batch: Batch, dead: Dead, kind: Kind) -> Letter:
     """What is written down of a record that cannot go on."""
     record = dead.record
     letter = Letter(batch.source, batch.partition, record.offset, dead.where, dead.reason, dead.hint, kind=kind)
+    letter.traceback = list(dead.traceback)
     letter.labels = dict(batch.labels)
     if 0 < batch.read_at_ns < clock.END:
         letter.read = rfc3339(batch.read_at_ns)

@@ -476,6 +476,8 @@ def test_a_stage_that_raises_on_a_record_gives_up_that_one_alone(loki: Loki, tmp
         ("choke", lines[n], f"ValueError: cannot swallow {lines[n][:60]}") for n in range(7, 50, 10)
     ]
     assert {letter.hint for letter in shipped.letters} == {"raised at choke.py:9, in process"}
+    (calls,) = {tuple(letter.traceback) for letter in shipped.letters}
+    assert calls[0].startswith("choke.py:9, in process: raise ValueError(")
     assert len(shipped.archive) == 45
     assert shipped.metrics["cost_total[('kind', '')]"] == 100
 
