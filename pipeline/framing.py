@@ -144,11 +144,12 @@ class Lines(Limit):
         out = Framed([], [])
         if not skip and not final:
             # As nearly always: whole lines, none of them empty, over-long, or ended by \r\n.
-            end = data.rfind(b"\n")
-            lines = data[: max(end, 0)].split(b"\n")
+            lines = data.split(b"\n")
             sizes = list(map(len, lines))
-            if min(sizes) and max(len(data) - end, max(sizes)) <= self.max_bytes and b"\r" not in data:
-                return Framed(lines, [], end + 1, first=offset)
+            begun = sizes.pop()
+            if sizes and min(sizes) and max(begun, max(sizes)) <= self.max_bytes and b"\r" not in data:
+                lines.pop()
+                return Framed(lines, [], len(data) - begun, first=offset)
         if skip:
             end = data.find(b"\n")
             closed = end >= 0 or final

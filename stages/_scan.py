@@ -138,7 +138,7 @@ def _numbered(lines: Sequence[bytes], numbers: Sequence[int]) -> bytes:
     while numbers and len(_marks) <= numbers[-1]:
         _marks.append(b"\n%b%d\xff\n" % (_SEPARATOR, len(_marks)))
     pieces = [b""] * (2 * len(lines))
-    pieces[::2] = [_marks[number] for number in numbers]
+    pieces[::2] = _marks[: len(lines)] if isinstance(numbers, range) else [_marks[number] for number in numbers]
     pieces[1::2] = lines
     pieces[:1] = [piece[1:] for piece in pieces[:1]]
     return b"".join(pieces)
