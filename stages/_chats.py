@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 import msgspec
 
+from ..pipeline.excerpt import marker
 from ._raw_json import RawObject, members, plain
 
 ROLE = b'"role"'
 """Each chat message has it."""
 _MEDIA = re.compile(r"(data:[\w.+-]{1,40}/[\w.+-]{1,60}(?:;[\w=.+-]{1,60}){0,4};base64,)([A-Za-z0-9+/=_-]{100,})")
-
-
-def marker(length: int, unit: str, data: bytes) -> str:
-    """What stands in the place of something that was left out."""
-    return f"…(truncated, {length} {unit}, sha256 {hashlib.sha256(data).hexdigest()[:12]})"
 
 
 def without_media(text: str) -> str:

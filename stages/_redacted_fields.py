@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..pipeline.record import Record
+from ._escapes import View, views
 from ._key_names import KEY_NAME
 from ._redacted_json import redact_value
-from ._redaction import Engine, Found
+from ._redaction import Engine, Finding, Found
 
 _REMEMBERED = 20_000
 _SHORT = 200
 _MOST = 1000
+_LONG = 6
+"""Characters from which on a value is hidden within words, too."""
+_NUMBER = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?")
+_BREAK = re.compile("[\\n\ufffd]")
+_WORD = re.compile(rb"\w").match
+
+Value: TypeAlias = str | int | float
+Values: TypeAlias = dict[Value, tuple[str, bool]]
 
 
 class Fields:
@@ -46,32 +55,95 @@ class Fields:
             new.append(fields)
         return new
 
-    def hide_parsed(self, records: Sequence[Record]) -> Found:
-        """Hide fields of text lines whose name asks for it: the line shows such a value without its name."""
+    def hide_named(self, records: Sequence[Record]) -> Found:
+        """Hide the fields of text lines whose name asks for it, and their values in the line and in other fields.
+
+        The line shows such a value anywhere and without its name. Raises ValueError for a field under `deny` whose
+        value the line does not show: it would be there in a form that nobody can find.
+        """
+        deny = self._engine.deny
+        texts = [record for record in records if record.format == "text"]
+        if "message" in deny:
+            parsed = [record for record in texts if record.fields]  # a line that nobody parsed is its own message
+        else:
+            parsed = [record for record in texts if record.parsed]
+        if not deny:
+            names = {name for names in {tuple(record.parsed or ()) for record in parsed} for name in names}
+            secret = set(filter(self._engine.hides, names))
+            parsed = [r for r in parsed if not secret.isdisjoint(r.parsed or ())] if secret else []
         all_found: Found = []
-        parsed = [record for record in records if record.parsed is not None and record.format == "text"]
-        names = {name for names in {tuple(record.parsed or ()) for record in parsed} for name in names}
-        allow = self._engine.allow
-        secret = [name for name in sorted(names) if name not in allow and self._engine.hides(name)]
-        for record in parsed if secret else ():
-            fields = record.parsed or {}
-            for name in secret:
-                old = fields.get(name)
-                found: Found = []
-                new = redact_value(self._engine, old, found, name, True)
-                if new is old:
-                    continue
-                all_found += found
-                fields[name] = new
-                if record.added and name in record.added:
-                    record.added[name] = new
-                if isinstance(old, str):
-                    record.line = self._hidden_in(record.line, old)
-                    known = {old: new} if len(old) > 5 else {}
-                    record.parsed = fields = {
-                        key: value if key in allow else _replaced(value, known) for key, value in fields.items()
-                    }
+        changed: list[tuple[Record, dict[str, Any], bytes]] = []
+        for record in parsed:
+            found: Found = []
+            old, added = record.parsed or {}, record.added or {}
+            values: Values = {}
+            others: Values = {}  # need not stem from the line
+            fields = self._hidden({n: value for n, value in old.items() if n not in added}, "", set(), values, found)
+            fields |= self._hidden({n: old[n] for n in added if n in old}, "", set(), others, found)
+            if not values and not others:
+                continue
+            if len(values) + len(others) > _MOST:  # one by one would take quadratic time
+                raise ValueError(f"more than {_MOST} values to hide in one record")
+            sought = Sought({value: rule for value, (rule, _) in (others | values).items()})
+            findings, missing = sought.places(record.line)
+            if any(value in values and values[value][1] for value in missing):
+                raise ValueError("the line does not show the value of a field that is to be hidden whole")
+            line = self._engine.hide(record.line, findings)
+            allow = self._engine.allow
+            fields = {n: fields[n] if n in allow else self._purged(fields[n], sought) for n in old}
+            all_found += found
+            changed.append((record, fields, line))
+        # All of it before any record changes: after an error the chain tries each record anew.
+        for record, fields, line in changed:
+            if record.added:
+                record.added = {name: fields.get(name, value) for name, value in record.added.items()}
+            record.parsed, record.line = fields, line
         return all_found
+
+    def _hidden(self, value: Any, path: str, how: set[str], values: Values, found: Found) -> Any:
+        """The value with all that is to be hidden whole in it hidden; `how` it is: by `name`, by `deny`.
+
+        `values` gets what was there, by which rule it is hidden, and whether the line must show it.
+        """
+        engine = self._engine
+        if isinstance(value, dict):
+            new = {}
+            for name, item in value.items():
+                inner = f"{path}.{name}" if path else str(name)
+                if engine.passes(name, inner):
+                    new[name] = item
+                    continue
+                own = {"name"} if engine.hides(name) else set()
+                own |= {"deny"} if name in engine.deny or inner in engine.deny else set()
+                new[name] = self._hidden(item, inner, how | own, values, found)
+            return new
+        if isinstance(value, list | tuple):
+            return [self._hidden(item, path, how, values, found) for item in value]
+        if not how:
+            return value
+        new_value = redact_value(self._engine, value, [], "", True)
+        if new_value is value or not isinstance(value, str | int | float):
+            return new_value
+        rule, strict = values.get(value) or (self._rule(value), False)
+        values[value] = rule, strict or "deny" in how
+        data = str(value).encode("utf-8", "surrogatepass")
+        found.append((rule, data))
+        return self._engine.mark(rule, data).decode() if isinstance(value, str) else new_value
+
+    def _rule(self, value: Value) -> str:
+        return self._engine.rule_of(value) if isinstance(value, str) else KEY_NAME
+
+    def _purged(self, value: Any, sought: Sought) -> Any:
+        """The value without those that were hidden elsewhere."""
+        if isinstance(value, str):
+            data = value.encode("utf-8", "surrogatepass")
+            findings, _ = sought.places(data)
+            return self._engine.hide(data, findings).decode("utf-8", "surrogatepass") if findings else value
+        if isinstance(value, dict):
+            return {name: self._purged(item, sought) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._purged(item, sought) for item in value]
+        return value
 
     def clean_added(self, records: Sequence[Record]) -> Found:
         """Clean what stages added, which need not stem from the line: each distinct value is looked at once."""
@@ -121,13 +193,57 @@ class Fields:
         self._clean.update(value for place, value in enumerate(new) if place not in dirty and len(value) <= _SHORT)
         return {new[place] for place in dirty}
 
-    def _hidden_in(self, line: bytes, secret: str) -> bytes:
-        """A text line without a value that was hidden for its name, where it stands as a word of its own."""
-        value = secret.encode("utf-8", "surrogatepass")
-        if value not in line:
-            return line
-        whole = re.compile(rb"(?<!\w)" + re.escape(value) + rb"(?!\w)")
-        return whole.sub(lambda _: self._engine.mark(KEY_NAME, value), line)
+
+class Sought:
+    """Values to be found in texts: in upper or lower case, behind escapes, a number however it is written."""
+
+    def __init__(self, values: Mapping[Value, str]) -> None:
+        """`values` with the rule that each is hidden by."""
+        self._values = values
+
+    def places(self, data: bytes) -> tuple[list[Finding], list[Value]]:
+        """Where they stand, and which do not. A short value counts as a word of its own, if it is one anywhere."""
+        looks = [(view.lower(), origin) for view, origin in views(data, raw=True)]
+        findings: list[Finding] = []
+        missing: list[Value] = []
+        for value, rule in self._values.items():
+            own = [(o(start), o(end)) for look, o in looks for start, end in _spans(look, value)]
+            if not own and isinstance(value, str) and _BREAK.search(value):
+                own = _in_parts(looks, value)
+            if own:
+                findings += [(start, end, rule) for start, end in own if start < end]
+            else:
+                missing.append(value)
+        return findings, missing
+
+
+def _spans(data: bytes, value: Value) -> list[tuple[int, int]]:
+    """Where a value stands in a text in lower case."""
+    text = str(value).encode("utf-8", "surrogatepass").lower()
+    spans: list[tuple[int, int]] = []
+    at = data.find(text)
+    while at >= 0:
+        spans.append((at, at + len(text)))
+        at = data.find(text, at + len(text))
+    if len(text) < _LONG:
+        words = [
+            (start, end) for start, end in spans if not _WORD(data[start - 1 : start]) and not _WORD(data[end:][:1])
+        ]
+        spans = words or spans
+    if not spans and not isinstance(value, str):
+        spans = [found.span() for found in _NUMBER.finditer(data) if float(found[0]) == value]
+    return spans
+
+
+def _in_parts(looks: Sequence[View], value: str) -> list[tuple[int, int]]:
+    """Where the lines of a value stand, without what could not be read in it; nothing if one is missing."""
+    spans: list[tuple[int, int]] = []
+    for part in filter(None, map(str.strip, _BREAK.split(value))):
+        own = [(o(start), o(end)) for look, o in looks for start, end in _spans(look, part)]
+        if not own:
+            return []
+        spans += own
+    return spans
 
 
 def _replaced(value: Any, known: Mapping[str, str]) -> Any:

@@ -128,6 +128,17 @@ class Engine:
         found += secrets
         return new.decode("utf-8", "surrogatepass")
 
+    def rule_of(self, text: str) -> str:
+        """The rule that takes all of a text that is hidden; where none does, that of key names."""
+        mark = _MARKER.fullmatch(self.text(text, []).encode("utf-8", "surrogatepass"))
+        rule = (mark[1] or mark[2]) if mark else b""
+        return rule.decode() if rule in self._known else KEY_NAME
+
+    def hide(self, data: bytes, findings: list[Finding]) -> bytes:
+        """The text with markers in place of these parts of it; what lies in a marker stays."""
+        findings = self._merged(data, findings)
+        return self._without(data, findings, []) if findings else data
+
     def number(self, text: bytes, found: Found, key: str, hide: bool) -> bool:
         """Whether a number has to go; zero takes its place, so that types stay."""
         if not text.strip(b"0.-+eE"):

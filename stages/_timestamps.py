@@ -24,6 +24,7 @@ ZEROS = str.maketrans("123456789", "000000000")
 """For `translate`: texts of the same layout become the same text."""
 _HEAD = itemgetter(slice(0, 19))
 _SECOND = 1_000_000_000
+MINUTE = 60 * _SECOND
 _LATEST = 1 << 63
 """Times are signed 64 bit ns everywhere downstream: they end in 2262."""
 _read_ints = msgspec.json.Decoder(list[int]).decode
@@ -35,10 +36,17 @@ _LONGEST = 64
 class Clock:
     """Turns what a field holds into Unix ns; the host's zone plays no part."""
 
-    def __init__(self, form: str = "auto", zone: str = "UTC") -> None:
-        """`form`: `auto`, or a strptime format to be tried first. Raises ValueError or KeyError for an unknown zone."""
+    def __init__(self, form: str = "auto", zone: str = "UTC", fold: int = 0) -> None:
+        """`form`: `auto`, or a strptime format to be tried first. Raises ValueError or KeyError for an unknown zone.
+
+        `fold`: 0 reads local times in the hour that comes twice as in the first one, 1 as in the second.
+        """
         self._form = form
         self._zone: tzinfo = ZoneInfo(zone)
+        self._fold = fold
+        self._changes = zone != "UTC"
+        self.doubled: set[int] = set()
+        """With `fold` 0 the minutes (since 1970) of all local times read so far that come twice."""
         self._heads: dict[str, _Heads] = {}
         self._known: dict[str, int | None] = {}
         self._has_year = form == "auto" or _has_year(form)
@@ -143,7 +151,7 @@ class Clock:
         except ValueError:
             return None
         if zone is None:
-            offset = time.replace(tzinfo=self._zone).utcoffset() or timedelta()
+            offset = self._offset(time)
         elif zone[0] in "+-":
             hours, minutes = int(zone[1:3]), int(zone[3:].lstrip(":") or 0)
             if hours > 23 or minutes > 59:
@@ -164,8 +172,17 @@ class Clock:
             time = datetime.strptime(text, form)
         except ValueError:
             return None
-        offset = time.utcoffset() if time.tzinfo else time.replace(tzinfo=self._zone).utcoffset()
+        offset = time.utcoffset() if time.tzinfo else self._offset(time)
         return _in_range(_seconds(time, offset or timedelta()), time.microsecond * 1000)
+
+    def _offset(self, time: datetime) -> timedelta:
+        """How far local time is ahead of UTC."""
+        offset = time.replace(tzinfo=self._zone, fold=self._fold).utcoffset() or timedelta()
+        if self._changes:
+            other = time.replace(tzinfo=self._zone, fold=1 - self._fold).utcoffset() or timedelta()
+            if other < offset:
+                self.doubled.add(_seconds(time, offset) // 60)
+        return offset
 
 
 class _Heads(dict[str, int]):

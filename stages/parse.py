@@ -19,7 +19,7 @@ from ._containers import DOCKER
 from ._formats import AUTO, FORMATS, json_object, regex
 from ._pairs import pairs
 from ._text_lines import Reader
-from ._timestamps import Clock, problem
+from ._timestamps import MINUTE, Clock, problem
 
 if TYPE_CHECKING:  # only the exporter needs it at run time
     from prometheus_client.core import Metric
@@ -34,6 +34,8 @@ _WRITES = {
     ),
 }
 _TRUE = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False, "1": True, "0": False}
+_BACK = 5 * MINUTE
+"""Lines of one log may stand in a wrong order by this much; more is a clock that went back."""
 _BAD_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -71,8 +73,9 @@ class Parse(Stage):
     (1973 and later, its size tells which). Else a strptime format such as `%d.%m.%Y %H:%M:%S`, tried before those. A
     time without a year is the last such one before the line was read, or up to a day after."""
     timezone: str = "UTC"
-    """IANA name of the zone of times that name none. When clocks go back, the first of the two equal hours counts;
-    a time in the hour that they leave out counts as if they had not yet gone forward."""
+    """IANA name of the zone of times that name none. When clocks go back an hour comes twice: a time in it counts as
+    the first one, and as the second where it would else be more than 5 minutes before the event before it in its
+    partition. A time in the hour that they leave out counts as if they had not yet gone forward."""
     _failures: dict[str, int] = {}
 
     def check(self) -> Iterable[tuple[str, str]]:
@@ -134,6 +137,12 @@ class Parse(Stage):
     def process(self, batch: Batch) -> Batch:
         """Set fields, format and time of each record."""
         self._clock.near(batch.read_at_ns)
+        self._take(batch)
+        if self.timezone != "UTC":
+            self._tell_hours(batch)
+        return batch
+
+    def _take(self, batch: Batch) -> None:
         if self.format == "auto":
             self._auto(batch)
         else:
@@ -141,7 +150,38 @@ class Parse(Stage):
             if not self._make(batch, found):
                 rest = self._read(self.format, batch.records, found)
                 self._count("not_json" if self.format == "json" else "no_match", len(rest))
-        return batch
+
+    def _tell_hours(self, batch: Batch) -> None:
+        """When clocks go back, tell the second of two equal hours by the event before."""
+        state: dict[str, Any] = batch.state.get(self.name) or {}
+        before: int | None = state.get("before")
+        doubled = self._clock.doubled
+        if doubled:
+            self._later.near(batch.read_at_ns)
+            for record in batch.records:
+                time = record.time_ns
+                if time is None:
+                    continue
+                if before is not None and time < before - _BACK and time // MINUTE in doubled:
+                    later = self._later_of(record)
+                    # A longer way back is another log that begins, which tells nothing.
+                    if before - later <= later - time:
+                        record.time_ns = time = later
+                before = time
+        else:
+            times = (record.time_ns for record in reversed(batch.records))
+            before = next((time for time in times if time is not None), before)
+        if before is not None:
+            batch.state[self.name] = state | {"before": before}
+
+    def _later_of(self, record: Record) -> int:
+        """The record's time if it is in the second of two equal hours; the same where its text leaves no doubt."""
+        time = record.time_ns or 0
+        names = self.timestamp if record.format == "json" else self._text_times
+        for value in map((record.parsed or {}).get, names):
+            if value is not None and self._clock.read(value) == time:
+                return self._later.read(value) or time
+        return time
 
     def _make(self, batch: Batch, found: Sequence[Fields | None]) -> bool:
         """Where each line fits and has a time, as nearly always, make the records with all of it at once."""
@@ -182,7 +222,7 @@ class Parse(Stage):
                 matched[name] = before - len(rest)
         best = max(matched, key=lambda name: matched[name], default=None)
         if best != first and best is not None and matched[best]:
-            batch.state[self.name] = {"format": best}
+            batch.state[self.name] = state | {"format": best}
         broken = sum(record.line.lstrip().startswith(b"{") for record in rest)
         self._count("not_json", broken)
         self._count("no_match", len(rest) - broken)
@@ -317,6 +357,10 @@ class Parse(Stage):
     @cached_property
     def _clock(self) -> Clock:
         return Clock(self.timestamp_format, self.timezone)
+
+    @cached_property
+    def _later(self) -> Clock:
+        return Clock(self.timestamp_format, self.timezone, fold=1)
 
     @cached_property
     def _text_times(self) -> list[str]:

@@ -85,7 +85,8 @@ class Redact(Stage):
     """Fields that are left alone, whatever is in them: `digest` wherever it stands, `usage.id` as id in usage at the
     top. Of JSON and of what stages found; a line of text is always searched as a whole."""
     deny: list[str] = []
-    """Fields that are hidden whole, named as in `allow` and, in text, where they stand as `name=value`."""
+    """Fields that are hidden whole, named as in `allow`. In text also where they stand as `name=value`, and wherever
+    the line shows the value of such a field that `parse` found; one that it does not show goes to the dead letter."""
     pii: list[str] = []
     """Groups of personal data to hide as well: email, card, iban, phone, ip, ssn."""
     mode: Literal["mask", "hash"] = "mask"
@@ -136,11 +137,11 @@ class Redact(Stage):
             batch = batch.with_records(records)
             batch.labels = labels
         raw = "text" in {record.format for record in records}
+        if raw:
+            self._count(self._fields.hide_named(records))
         lines = [record.line for record in records]
         if hits := self._engine.search(lines, raw=raw):
             self._redact(records, hits)
-        if raw:
-            self._count(self._fields.hide_parsed(records))
         self._count(self._fields.clean_added(records))
         return batch
 

@@ -11,15 +11,13 @@ import msgspec
 
 from ..pipeline.batch import Batch
 from ..pipeline.component import Stage
+from ..pipeline.excerpt import SMALLEST, level, marker, shortened
 from ..pipeline.record import Record
-from ._chats import ROLE, is_media, is_message, marker, nested, without_media
+from ._chats import ROLE, is_media, is_message, nested, without_media
 from ._raw_json import RawObject, items, members, plain
 
 if TYPE_CHECKING:  # only the exporter needs it at run time
     from prometheus_client.core import Metric
-
-SMALLEST = 80
-"""The marker itself takes up to 70 characters: a lower limit would leave nothing but markers."""
 
 _LINE = "line"
 _encode = msgspec.json.encode
@@ -136,10 +134,7 @@ class Truncate(Stage):
         return text[: room - tail] + mark + (text[len(text) - tail :] if tail else "")
 
     def _shortened_bytes(self, data: bytes, limit: int) -> bytes:
-        mark = marker(len(data), "bytes", data).encode()
-        room = max(0, limit - len(mark))
-        tail = room // 2 if self.keep == "head_tail" else 0
-        return _head(data, room - tail) + mark + _tail(data, tail)
+        return shortened(data, limit, marker(len(data), "bytes", data).encode(), ends=self.keep == "head_tail")
 
     # records
 
@@ -179,7 +174,7 @@ class Truncate(Stage):
                 return
         fields = members(record.line)
         lengths = sorted(self._lengths(bytes(raw) for raw in fields.values()), reverse=True)
-        cap = _level(lengths, excess)
+        cap = level(lengths, excess)
         while True:
             new = {name: self._cut_raw(raw, cap) for name, raw in fields.items()}
             line = _encode(new)
@@ -333,32 +328,6 @@ class Truncate(Stage):
             cuts = [self._cut_value(item) for item in value]
             return cuts if any(new is not old for new, old in zip(cuts, value, strict=True)) else value
         return value
-
-
-def _level(lengths: list[int], excess: int) -> int:
-    """The length (longest first) to which all longer ones are cut to save `excess`; at least `SMALLEST`."""
-    total = 0
-    for count, length in enumerate(lengths, 1):
-        total += length
-        below = lengths[count] if count < len(lengths) else 0
-        if total - count * below >= excess:
-            return max(SMALLEST, (total - excess) // count)
-    return SMALLEST
-
-
-def _head(data: bytes, size: int) -> bytes:
-    for _ in range(3):
-        if 0 < size < len(data) and data[size] & 0xC0 == 0x80:
-            size -= 1
-    return data[:size]
-
-
-def _tail(data: bytes, size: int) -> bytes:
-    start = len(data) - size
-    for _ in range(3):
-        if start < len(data) and data[start] & 0xC0 == 0x80:
-            start += 1
-    return data[start:]
 
 
 def _text(raw: bytes) -> str:

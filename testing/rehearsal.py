@@ -267,7 +267,8 @@ def _sent(sink: Sink, batch: Batch) -> list[Sent]:
     if streams is not None and records:
         entries = streams.entries([batch])
         labels = [_labels(entry.stream.decode()) for entry in entries]
-        metadata = [pairs for _, pairs in streams.shown(entries)]
+        shown = streams.shown(entries)
+        lines, metadata = [line for line, _ in shown], [pairs for _, pairs in shown]
     paths: dict[int, str] = {}
     if records and (parts := getattr(sink, "_paths", None)) is not None:
         paths = {id(record): path for path, part in parts(batch) for record in part.records}

@@ -63,6 +63,7 @@ sinks:
     labels: { tier: "{tier}", level: "{level}", kind: "{kind}-{user}" }
     metadata: [trace_id, kind, error_type]
     line: @LINE@
+    max_line: null
 state: state
 """
 

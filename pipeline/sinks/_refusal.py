@@ -104,7 +104,7 @@ _LIMITS = (
     ),
     _limit(
         r"max entry size '\d+' bytes exceeded for stream 'STREAM' while adding an entry with length 'NUMBER' bytes",
-        "use the stage truncate, or raise Loki's limits_config.max_line_size",
+        "lower the sink's `max_line`, or raise Loki's limits_config.max_line_size",
         lambda entry: entry.line,
     ),
     _limit(

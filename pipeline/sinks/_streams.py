@@ -9,6 +9,7 @@ from itertools import chain, groupby, repeat
 from typing import Any, NamedTuple, TypeAlias
 
 from ..batch import Batch, LineForm
+from ..excerpt import digest, excerpt
 from ..labels import sanitize
 from ..options import Template
 from ..record import Record
@@ -26,6 +27,10 @@ MOST_LABELS = 10_000
 _TEXT = frozenset({str, type(None)})
 
 
+FILE, OFFSET, BYTES, SHA256 = POINTER = ("source_file", "source_offset", "line_bytes", "line_sha256")
+"""Metadata of an excerpt: where its whole line was read, how long that is, and the start of its SHA-256."""
+
+
 class Entry(NamedTuple):
     """One record and its stream."""
 
@@ -40,15 +45,20 @@ class Entry(NamedTuple):
 
 
 class Streams:
-    """Encodes with the labels, metadata and line of one sink."""
+    """Encodes with the labels, metadata and line of one sink; a line over `max_line` bytes (0: none) as an excerpt."""
 
-    def __init__(self, labels: Mapping[str, Template], metadata: Sequence[str], line: LineForm) -> None:
+    def __init__(
+        self, labels: Mapping[str, Template], metadata: Sequence[str], line: LineForm, max_line: int = 0
+    ) -> None:
         self._labels = _Labels(labels)
         self._metadata_fields = [(_metadata_name(field), field) for field in metadata]
-        self.names = [name for name, _ in self._metadata_fields]
-        """Of the metadata."""
-        self._pairs = [Pairs(name) for name in self.names]
+        own = [name for name, _ in self._metadata_fields]
+        self._pairs = [Pairs(name) for name in own]
         self._line = line
+        self._max_line = max_line
+        self._pointers = {name: Pairs(name) for name in POINTER if name not in own} if max_line else {}
+        self.names = [*own, *self._pointers]
+        """Of the metadata."""
         self._entries = Entries()
 
     def encode(self, batches: Iterable[Batch]) -> dict[bytes, Parts]:
@@ -56,10 +66,12 @@ class Streams:
         streams: dict[bytes, list[bytes]] = {}
         self._entries.seconds.clear()
         for batch in batches:
-            lines, times = self.lines(batch), batch.times
+            lines, pointers = self._shipped(batch)
+            times = batch.times
             pieces = _Pieces(streams, self._labels)
-            if self._metadata_fields:
-                self._entries.write_with(pieces, self._keys(batch), lines, times, self._metadata(batch))
+            if self._metadata_fields or pointers:
+                metadata = self._metadata(batch, pointers)
+                self._entries.write_with(pieces, self._keys(batch), lines, times, metadata)
             elif isinstance(times, range) and not self._labels.fields:
                 self._entries.write_ticks(pieces[()], lines, times)
             else:
@@ -83,19 +95,9 @@ class Streams:
     def sent(self, entries: Sequence[Entry]) -> list[Sent]:
         """What Loki sees of the entries."""
         seen: list[Sent] = []
-        for part, group in _runs(entries):
-            columns = [
-                [
-                    0 if value is None or value == "" else len(name) + len(_text(value).encode("utf-8", "replace"))
-                    for value in part.values(field)
-                ]
-                for name, field in self._metadata_fields
-            ]
-            sizes: Iterable[tuple[int, ...]] = zip(*columns, strict=True) if columns else repeat((), len(group))
-            seen += [
-                Sent(entry.stream.decode(), entry.time_ns, len(line), sum(size), len(size) - size.count(0))
-                for entry, line, size in zip(group, self.lines(part), sizes, strict=True)
-            ]
+        for entry, (line, pairs) in zip(entries, self.shown(entries), strict=True):
+            size = sum(len(name) + len(value.encode()) for name, value in pairs.items())
+            seen.append(Sent(entry.stream.decode(), entry.time_ns, len(line), size, len(pairs)))
         return seen
 
     def shown(self, entries: Sequence[Entry]) -> list[tuple[bytes, dict[str, str]]]:
@@ -107,12 +109,31 @@ class Streams:
                 for own, value in zip(pairs, part.values(field), strict=True):
                     if value is not None and value != "":
                         own[name] = _text(value).encode("utf-8", "replace").decode()
-            seen += zip(self.lines(part), pairs, strict=True)
+            lines, pointers = self._shipped(part)
+            for place, pointer in pointers.items():
+                pairs[place] |= pointer
+            seen += zip(lines, pairs, strict=True)
         return seen
 
-    def lines(self, batch: Batch) -> list[bytes]:
-        """The lines that ship."""
-        return batch.shipped(self._line)
+    def _shipped(self, batch: Batch) -> tuple[list[bytes], dict[int, dict[str, str]]]:
+        """The lines that ship, and by its place what points to the whole of one that is an excerpt."""
+        lines = batch.shipped(self._line)
+        most = self._max_line
+        if not most or max(map(len, lines), default=0) <= most:
+            return lines, {}
+        shipped = list(lines)
+        pointers: dict[int, dict[str, str]] = {}
+        for place, line in enumerate(lines):
+            if len(line) > most:
+                shipped[place] = excerpt(line, most)
+                pointer = {
+                    FILE: batch.labels.get("file", ""),
+                    OFFSET: str(batch.records[place].offset),
+                    BYTES: str(len(line)),
+                    SHA256: digest(line),
+                }
+                pointers[place] = {name: text for name, text in pointer.items() if text and name in self._pointers}
+        return shipped, pointers
 
     def _keys(self, batch: Batch) -> Iterable[Key]:
         """For each record the values that its labels are made of."""
@@ -121,12 +142,17 @@ class Streams:
             return columns[0]
         return zip(*columns, strict=True) if columns else repeat(())
 
-    def _metadata(self, batch: Batch) -> Sequence[bytes]:
+    def _metadata(self, batch: Batch, pointers: Mapping[int, Mapping[str, str]]) -> Sequence[bytes]:
         columns = [
             pairs.column(_texts(batch.values(field)))
             for pairs, (_, field) in zip(self._pairs, self._metadata_fields, strict=True)
         ]
-        return columns[0] if len(columns) == 1 else [b"".join(pairs) for pairs in zip(*columns, strict=True)]
+        if not pointers:
+            return columns[0] if len(columns) == 1 else [b"".join(pairs) for pairs in zip(*columns, strict=True)]
+        found = [b"".join(pairs) for pairs in zip(*columns, strict=True)] if columns else [b""] * len(batch)
+        for place, pointer in pointers.items():
+            found[place] += b"".join(self._pointers[name].column([text])[0] for name, text in pointer.items())
+        return found
 
 
 class _Labels(dict[Key, bytes]):

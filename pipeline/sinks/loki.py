@@ -18,8 +18,9 @@ import msgspec
 
 from ..batch import Batch
 from ..component import ProbeError, Rejected, Sink
+from ..excerpt import SMALLEST
 from ..log import log
-from ..options import Duration, Secret, Template
+from ..options import Duration, Secret, Size, Template
 from ._answer import Answer
 from ._lookup import HEADERS, Lookup, NotTold, TooMuch, Wanted, queries
 from ._sending import Lane, Outcome, Plan, Push, Sending, compress
@@ -36,6 +37,7 @@ UNBOUNDED = frozenset(
 """Fields with a value of their own in nearly every record: each would make a stream of its own."""
 CONNECTIONS = 4
 """Pushes of different streams go side by side."""
+LEAST_LINE = 2 * SMALLEST
 WEATHER = frozenset((408, 425, 429, 499))
 """Answers below 500 to a question that may be answered the next time."""
 
@@ -86,6 +88,11 @@ class Loki(Sink):
     """Fields to send as structured metadata: correlation ids and whatever else is searched for."""
     line: Literal["raw", "json"] = "raw"
     """`raw` ships the line as it was read (redacted, truncated); `json` all fields as one JSON object."""
+    max_line: Size | None = Size(256 << 10)
+    """Of a longer line (bytes; the default is Loki's own limit, `max_line_size`) Loki gets start and end with a marker
+    between them that tells its length and SHA-256; JSON stays JSON. Structured metadata leads to the whole, which other
+    sinks get: `source_file`, `source_offset` (where the event starts in it, in bytes), `line_bytes`, `line_sha256`.
+    `null`: it is sent as it is, and Loki refuses it where it is over its limit."""
     tenant: str = ""
     """Sent as `X-Scope-OrgID`."""
     basic_auth: BasicAuth | None = None
@@ -133,6 +140,8 @@ class Loki(Sink):
                 yield f"labels.{name}", f"{name!r} is not a label name: letters, digits and _, not starting with __"
             for field in UNBOUNDED.intersection(template.fields):
                 yield f"labels.{name}", f"{{{field}}} would make a stream of nearly every record: use `metadata`"
+        if self.max_line is not None and self.max_line < LEAST_LINE:
+            yield "max_line", f"{self.max_line} leaves no room beside the marker: write {LEAST_LINE} or more, or null"
         if self.basic_auth and self.bearer:
             yield "bearer", "use either basic_auth or bearer"
 
@@ -303,7 +312,7 @@ class Loki(Sink):
 
     @cached_property
     def _streams(self) -> Streams:
-        return Streams(self.labels, self.metadata, self.line)
+        return Streams(self.labels, self.metadata, self.line, self.max_line or 0)
 
     @cached_property
     def _lookup(self) -> Lookup:

@@ -47,7 +47,7 @@ def app() -> str:
 @asynccontextmanager
 async def sink_at(url: str, **options: Any) -> AsyncIterator[Loki]:
     labels = {"app": Template("{app}"), "shard": Template("{shard}")}
-    sink = Loki(name="loki", url=url, labels=labels, batch_wait=Duration(0), **options)
+    sink = Loki(name="loki", url=url, labels=labels, batch_wait=Duration(0), max_line=None, **options)
     await sink.open()
     try:
         yield sink

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailrace.pipeline.batch import Batch
@@ -277,6 +281,101 @@ def test_the_zone_is_for_times_that_name_none() -> None:
     assert (local.time_ns, zoned.time_ns) == (the_time() - 3600 * 10**9, the_time())
 
 
+# ---- the hour that comes twice -----------------------------------------------------------------------------------
+
+CHANGES = {
+    "Berlin, autumn": ("Europe/Berlin", datetime(2026, 10, 25, 1, tzinfo=UTC)),
+    "Berlin, spring": ("Europe/Berlin", datetime(2026, 3, 29, 1, tzinfo=UTC)),
+    "New York, autumn": ("America/New_York", datetime(2026, 11, 1, 6, tzinfo=UTC)),
+    "New York, spring": ("America/New_York", datetime(2026, 3, 8, 7, tzinfo=UTC)),
+}
+FORMS: dict[str, tuple[dict[str, Any], str]] = {
+    "python": ({"format": "python"}, "%Y-%m-%d %H:%M:%S,%f INFO app: x"),
+    "json": ({"format": "json"}, '{"ts": "%Y-%m-%d %H:%M:%S.%f"}'),
+    "strptime": ({"format": "logfmt", "timestamp_format": "%d.%m.%Y_%H:%M:%S.%f"}, "ts=%d.%m.%Y_%H:%M:%S.%f a=b"),
+    "without a year": ({"format": "syslog"}, "%b %d %H:%M:%S host app: x"),
+    "mixed": ({"format": "auto"}, '{"time": "%Y-%m-%dT%H:%M:%S"}'),
+}
+
+
+def around(change: datetime, minutes: Iterable[float]) -> list[datetime]:
+    return [change + timedelta(minutes=minute) for minute in minutes]
+
+
+def times_read(zone: str, options: dict[str, Any], lines: list[bytes], cuts: Iterable[int] = ()) -> list[int | None]:
+    """Of the lines in chunks, by a stage each that has nothing but the saved state of the one before."""
+    times: list[int | None] = []
+    state = b"{}"
+    for start, end in pairwise([0, *sorted(cuts), len(lines)]):
+        batch = batch_of(*lines[start:end], state=json.loads(state))
+        batch.read_at_ns = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp()) * 10**9
+        times += [record.time_ns for record in run_stage(parse(timezone=zone, **options), batch).records]
+        state = json.dumps(batch.state).encode()
+    return times
+
+
+def local(when: datetime, zone: str, form: str) -> bytes:
+    return when.astimezone(ZoneInfo(zone)).strftime(form).encode()
+
+
+def instants(times: Iterable[datetime]) -> list[int]:
+    return [int(when.timestamp()) * 10**9 for when in times]
+
+
+@pytest.mark.parametrize(("options", "form"), FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize(("zone", "change"), CHANGES.values(), ids=CHANGES)
+def test_local_times_around_a_change_of_the_clocks_are_those_at_which_it_was_written(
+    zone: str, change: datetime, options: dict[str, Any], form: str
+) -> None:
+    times = around(change, range(-130, 140, 7))
+    lines = [local(when, zone, form) for when in times]
+    expected = instants(times)
+    assert times_read(zone, options, lines) == expected
+    for cut in range(len(lines)):
+        assert times_read(zone, options, lines, [cut]) == expected
+
+
+@settings(max_examples=30)
+@given(
+    gaps=st.lists(st.floats(0.02, 50), max_size=30),
+    cuts=st.sets(st.integers(0, 30)),
+    change=st.sampled_from(list(CHANGES.values())),
+)
+def test_where_a_log_is_cut_into_chunks_changes_no_hour(
+    gaps: list[float], cuts: set[int], change: tuple[str, datetime]
+) -> None:
+    zone, when = change
+    lines = [local(one, zone, FORMS["python"][1]) for one in around(when, accumulate(gaps, initial=-90))]
+    cuts = {cut for cut in cuts if cut < len(lines)}
+    assert times_read(zone, {}, lines, cuts) == times_read(zone, {}, lines)
+
+
+def test_lines_of_the_first_hour_that_come_late_stay_in_it() -> None:
+    zone, change = CHANGES["Berlin, autumn"]
+    minutes = [-3, -1, 1, -0.5, 3, -1.5, 20, 40, 59, 61, 59.5]
+    times = around(change, minutes)
+    assert times_read(zone, {}, [local(when, zone, FORMS["python"][1]) for when in times]) == instants(times)
+
+
+def test_a_time_with_its_own_zone_is_never_moved() -> None:
+    zone, change = CHANGES["Berlin, autumn"]
+    times = around(change, [-30, 20, -40])
+    forms = [FORMS["python"][1], FORMS["python"][1], '{"ts": "%Y-%m-%dT%H:%M:%S%z"}']
+    lines = [local(when, zone, form) for when, form in zip(times, forms, strict=True)]
+    assert times_read(zone, {}, lines) == instants(times)
+
+
+def test_an_older_log_behind_a_newer_one_begins_in_the_first_hour() -> None:
+    zone, change = CHANGES["Berlin, autumn"]
+    times = around(change, [3000, -50, -20, 10])
+    assert times_read(zone, {}, [local(when, zone, FORMS["python"][1]) for when in times]) == instants(times)
+
+
+def test_without_changes_of_the_clocks_nothing_is_remembered() -> None:
+    batch = run_stage(parse(format="python"), batch_of(PYTHON))
+    assert batch.state == {}
+
+
 def test_no_time_is_taken_when_none_is_named() -> None:
     records = run_stage(parse(timestamp=[]), batch_of(PYTHON, JSON)).records
     assert [record.time_ns for record in records] == [None, None]
@@ -366,6 +465,7 @@ TOKENS = st.sampled_from(
 LINES = st.lists(st.one_of(TOKENS, st.lists(TOKENS, max_size=5).map(b"".join), st.binary(max_size=30)), max_size=8)
 OPTIONS: list[dict[str, Any]] = [
     *({"format": form} for form in ("auto", "json", "logfmt", "python", "prefixed_json", "cri", "docker", "syslog")),
+    {"format": "auto", "timezone": "America/New_York"},
     {"format": "auto", "pairs": True, "types": {"a": "int", "level": "bool"}},
     {"format": "regex", "pattern": r"(?P<ts>\d+)|(?P<level>\w+)"},
 ]

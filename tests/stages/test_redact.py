@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tailrace.pipeline.options import Secret, decode_option
 from tailrace.pipeline.record import Record
 from tailrace.stages._redacted_json import redact_value
+from tailrace.stages.parse import Parse
 from tailrace.stages.redact import Redact
 from tailrace.testing import batch_of, run_stage
 
@@ -378,6 +379,125 @@ def test_allowed_and_denied_fields_of_a_text_line() -> None:
     record = redacted(f"note=hello sha={AWS}", "text", by, parsed={"note": "hello", "sha": AWS, "n": 1})
     assert record.line == b"note=[REDACTED:key-name] sha=[REDACTED:aws-access-key-id]"
     assert record.parsed == {"note": "[REDACTED:key-name]", "sha": AWS, "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "parsed", "expected"),
+    [
+        (f"{GITHUB} in", {"password": GITHUB}, "[REDACTED:github-token] in"),
+        (f"hunter2 in {AWS}", {"password": "hunter2"}, "@ in [REDACTED:aws-access-key-id]"),
+        ("ada 1234567 in", {"password": 1234567, "message": "1234567 in"}, "ada @ in"),
+        ("ada ab1 in cab1", {"password": "ab1", "message": "ab1 in"}, "ada @ in cab1"),
+        ("ada \x1b[35mhunter2\x1b[0m", {"password": "hunter2"}, "ada \x1b[35m@\x1b[0m"),
+        ('x {"user": {"mail": "hi\\n\\"ada\\""}}', {"user": {"mail": 'hi\n"ada"'}}, 'x {"user": {"mail": "@"}}'),
+        ('{"log": "{\\"n\\":\\"a\\\\nb-long\\"}"}', {"note": "a\nb-long"}, '{"log": "{\\"n\\":\\"@\\"}"}'),
+        ("a 0042 b 1.50e3", {"note": 42, "user": {"mail": 1500.0}}, "a 00@ b @"),
+        ("F one\nP two-three", {"note": "one\ntwo-three"}, "F @\nP @"),
+        ("WARN Info", {"note": "info", "level": "warning"}, "WARN @"),
+        ("a b", {"note": "", "user": {"mail": None}, "level": True}, "a b"),
+    ],
+    ids=[
+        "by the rule for what it is",
+        "beside another secret",
+        "a number",
+        "a short one, within another word",
+        "in colours",
+        "by its path, behind escapes",
+        "behind two escapes",
+        "numbers written in another way",
+        "lines with something between",
+        "in lower case",
+        "nothing to hide",
+    ],
+)
+def test_a_value_that_is_hidden_for_its_name_leaves_the_line_and_all_fields(
+    line: str, parsed: dict[str, Any], expected: str
+) -> None:
+    by = stage(deny=["note", "user.mail"])
+    record = redacted(line, by=by, parsed=json.loads(json.dumps(parsed)))
+    assert record.text == expected.replace("@", "[REDACTED:key-name]")
+    assert "ab1 in" not in str(record.parsed)
+    assert "1234567" not in str(record.parsed)
+    again = redacted(record.line, by=by, parsed=record.parsed)
+    assert (again.line, again.parsed) == (record.line, record.parsed)
+
+
+def test_a_line_without_fields_is_its_own_message() -> None:
+    record = redacted(b"any\xff thing", by=stage(deny=["message"]))
+    assert record.fields == {"message": "[REDACTED:key-name]"}
+    assert b"any" not in record.line
+    assert b"thing" not in record.line
+
+
+def test_a_denied_value_that_the_line_does_not_show_goes_nowhere() -> None:
+    batch = batch_of(b"<34>x", b"note=hello")
+    batch.records[0].parsed, batch.records[1].parsed = {"note": "auth"}, {"note": "hello"}
+    with pytest.raises(ValueError, match="does not show the value") as error:
+        run_stage(stage(deny=["note"]), batch)
+    assert "auth" not in str(error.value)
+    assert (batch.records[0].parsed, batch.records[1].line) == ({"note": "auth"}, b"note=hello")
+
+
+def test_thousands_of_values_to_hide_take_no_quadratic_time() -> None:
+    values = {f"k{n}": f"value-{n}" for n in range(20_000)}
+    start = time.process_time()
+    with pytest.raises(ValueError, match="more than 1000"):
+        redacted(json.dumps(values), by=stage(deny=["note"]), parsed={"note": values})
+    assert time.process_time() - start < 5
+
+
+DENYING = stage(deny=["note", "user.a"])
+CANARY = "swordfish-Äq 7"
+PARSED: dict[str, tuple[dict[str, Any], str, list[str]]] = {
+    "logfmt": ({"format": "logfmt"}, 'ts=2026-11-03T10:00:00Z note="{}" msg="say {}"', ["note"]),
+    "regex": ({"format": "regex", "pattern": r"^(?P<note>.*) said (?P<message>.*)"}, "{} said {}", ["note"]),
+    "prefixed JSON": (
+        {"format": "prefixed_json"},
+        '2026-11-03 10:00:00,000 INFO {{"note": "a", "user": {{"mail": ["{}"]}}, "m": "x {}"}}',
+        ["user.mail"],
+    ),
+    "docker": (
+        {"format": "docker"},
+        r'{{"log":"{{\"user\":{{\"mail\":\"{}\"}}}}\n","stream":"stdout","time":"2026-11-03T10:00:00Z"}}',
+        ["user.mail"],
+    ),
+    "structlog": (
+        {"format": "structlog"},
+        "2026-11-03 10:00:00 [\x1b[32minfo     \x1b[0m] paid   \x1b[36mnote\x1b[0m=\x1b[35m'{}'\x1b[0m",
+        ["note"],
+    ),
+    "python": ({"format": "python"}, "2026-11-03 10:00:00,000 INFO app: {}\n  {}", ["message"]),
+}
+
+
+@pytest.mark.parametrize(("options", "form", "deny"), PARSED.values(), ids=PARSED)
+@pytest.mark.parametrize("other", ["", f" {AWS}"], ids=["alone", "beside another secret"])
+def test_what_parse_took_out_of_a_text_line_is_hidden_in_it(
+    options: dict[str, Any], form: str, deny: list[str], other: str
+) -> None:
+    line = form.replace("{}", CANARY + other).replace("{{", "{").replace("}}", "}")
+    batch = run_stage(msgspec.convert(options, Parse, dec_hook=decode_option), batch_of(line.encode()))
+    (record,) = run_stage(stage(deny=deny), batch).records
+    assert record.format == "text"
+    shown = record.text + record.to_json().decode()
+    assert "swordfish" not in shown
+    assert AWS not in shown
+    assert "[REDACTED:key-name]" in record.text
+
+
+@given(
+    st.dictionaries(st.sampled_from(["note", "user", "m", "message"]), JSON, max_size=4),
+    st.booleans(),
+    st.sampled_from(["x {}", '{{"a": {}}}', "{} y"]),
+)
+def test_a_text_line_with_fields_is_redacted_once_and_for_all(parsed: dict[str, Any], ascii: bool, form: str) -> None:
+    line = form.replace("{}", json.dumps(parsed, ensure_ascii=ascii)).encode("utf-8", "replace")
+    try:
+        once = redacted(line, by=DENYING, parsed=dict(parsed))
+    except ValueError:
+        return
+    again = redacted(once.line, by=DENYING, parsed=once.parsed)
+    assert (again.line, again.parsed) == (once.line, once.parsed)
 
 
 def test_added_fields_are_allowed_and_denied_as_well() -> None:

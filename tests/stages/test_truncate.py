@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tailrace.pipeline.excerpt import SMALLEST
 from tailrace.pipeline.record import Record
-from tailrace.stages.truncate import SMALLEST, Truncate
+from tailrace.stages.truncate import Truncate
 from tailrace.testing import batch_of, lines_of, run_stage
 
 JSON = st.recursive(

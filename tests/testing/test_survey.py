@@ -18,7 +18,8 @@ stages:
   - { use: redact }
   - { use: drop, match: '{level="debug"}' }
 sinks:
-  loki: { use: loki, url: "http://l:1", labels: { app: "{app}", level: "{level}" }, metadata: [blob] }
+  loki:
+    { use: loki, url: "http://l:1", labels: { app: "{app}", level: "{level}" }, metadata: [blob], max_line: null }
   archive: { use: jsonl, path: "archive/{app}.jsonl", match: '{level="error"}' }
 """
 

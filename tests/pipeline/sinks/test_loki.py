@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -278,6 +279,94 @@ def test_what_a_record_becomes_does_not_depend_on_those_beside_it(
 def pushed(read: Read, sink: Loki, *batches: Batch) -> list[str]:
     """All entries of the pushes that these batches become, as text."""
     return sorted(str(entry) for lane in sink._plan.lanes(batches) for push in lane for entry in read(push.body))
+
+
+# ---- long lines --------------------------------------------------------------------------------------------------
+
+LONG = b"start " + b"x" * 300 + b" end"
+OBJECT = b'{"app":"a","n":1.50,"text":"' + b"y" * 300 + b'"}'
+
+
+def with_long(*lines: bytes, **labels: str) -> Batch:
+    batch = batch_of(*lines, labels=labels)
+    for place, record in enumerate(batch.records):
+        record.time_ns, record.parsed = READ_AT + place, {"app": "a"}
+        record.format = "json" if record.line.startswith(b"{") else "text"
+    batch.size = batch.measure()
+    return batch
+
+
+async def test_of_a_line_over_the_limit_loki_gets_an_excerpt_that_points_to_the_whole(server: Server) -> None:
+    sink = sink_at(server.url, max_line=Size(200))
+    await sink.open()
+    batch = with_long(b"short", LONG, OBJECT, file="/var/log/a.log")
+    await sink.send([batch])
+    await sink.close()
+    short, text, thing = server.pushes[0]
+    assert (short.line, short.metadata) == (b"short", {})
+    assert (len(text.line), text.line[:7], text.line[-5:]) == (200, b"start x", b"x end")
+    digest = hashlib.sha256(LONG).hexdigest()[:12]
+    assert f"…(truncated, 310 bytes, sha256 {digest})" in text.line.decode()
+    assert text.metadata == {
+        "source_file": "/var/log/a.log",
+        "source_offset": "6",
+        "line_bytes": "310",
+        "line_sha256": digest,
+    }
+    assert json.loads(thing.line)["n"] == 1.5
+    assert b'"n":1.50' in thing.line
+    assert thing.metadata["source_offset"] == "317"
+    assert batch.lines == [b"short", LONG, OBJECT]  # what other sinks get
+
+
+async def test_the_pointer_stands_beside_metadata_and_names_no_file_where_there_is_none(server: Server) -> None:
+    sink = sink_at(server.url, max_line=Size(200), metadata=["trace_id", "line_bytes"], line="json")
+    await sink.open()
+    batch = with_long(LONG)
+    batch.records[0].parsed = {"app": "a", "trace_id": "t", "line_bytes": "its own", "message": LONG.decode()}
+    await sink.send([batch])
+    await sink.close()
+    ((_, _, line, metadata),) = server.pushes[0]
+    assert metadata.keys() == {"trace_id", "line_bytes", "source_offset", "line_sha256"}
+    assert (metadata["trace_id"], metadata["line_bytes"]) == ("t", "its own")
+    assert json.loads(line)["trace_id"] == "t"
+
+
+async def test_without_a_limit_of_its_own_a_line_is_sent_as_it_is(server: Server) -> None:
+    sink = sink_at(server.url, max_line=None)
+    await sink.open()
+    await sink.send([with_long(b"z" * (300 << 10))])
+    await sink.close()
+    assert server.pushes[0][0] == ('{app="a"}', READ_AT, b"z" * (300 << 10), {})
+
+
+@pytest.mark.parametrize("cut", range(5))
+def test_an_excerpt_does_not_depend_on_what_stands_beside_it(read_body: Read, cut: int) -> None:
+    batch = with_long(LONG, b"short", OBJECT, b"short, too", file="a.log")
+    sink = sink_at("http://x", max_line=Size(200), metadata=["trace_id"])
+    whole = pushed(read_body, sink, batch)
+    parts = [batch.with_records(batch.records[:cut]), batch.with_records(batch.records[cut:])]
+    assert sorted([entry for part in parts for entry in pushed(read_body, sink, part)]) == whole
+    assert pushed(read_body, sink, *parts) == whole
+
+
+async def test_an_excerpt_that_loki_has_is_not_pushed_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Loki, "settle", 0.01)
+    sink = sink_at(server.url, max_line=Size(200), reconcile=True)
+    await sink.open()
+    batch = with_long(b"short", LONG, OBJECT)
+    await sink.send([batch])
+    _, text, thing = server.pushes.pop()
+    held = {"app": "a"}
+    values = [
+        [str(text.time_ns), text.line.decode(), {"structuredMetadata": {**text.metadata, "added_by_loki": "x"}}],
+        [str(thing.time_ns), thing.line.decode(), {"structuredMetadata": {**thing.metadata, "source_offset": "7"}}],
+    ]
+    data = {"status": "success", "data": {"resultType": "streams", "result": [{"stream": held, "values": values}]}}
+    server.answer = lambda request, _: web.Response(status=204) if request.method == "POST" else web.json_response(data)
+    await sink.send([repeated(batch)])
+    await sink.close()
+    assert lines_pushed(server) == [b"short", thing.line]  # another offset is another record
 
 
 # ---- which streams share a push ----------------------------------------------------------------------------------
@@ -991,6 +1080,8 @@ def test_certificates_are_checked_unless_told_otherwise() -> None:
         pytest.param({"labels": {"a-b": "x"}}, ["labels.a-b"], id="a bad name"),
         pytest.param({"labels": {"__a": "x"}}, ["labels.__a"], id="a reserved name"),
         pytest.param({"labels": {"a": "{trace_id}"}}, ["labels.a"], id="an id as label"),
+        pytest.param({"max_line": Size(100)}, ["max_line"], id="no room for a marker"),
+        pytest.param({"max_line": None}, [], id="no limit"),
         pytest.param(
             {"bearer": Secret(TOKEN, "env T"), "basic_auth": BasicAuth("me", Secret(TOKEN, "env T"))},
             ["bearer"],
