@@ -147,7 +147,7 @@ class Lines(Limit):
             lines = data.split(b"\n")
             sizes = list(map(len, lines))
             begun = sizes.pop()
-            if sizes and min(sizes) and max(begun, max(sizes)) <= self.max_bytes and b"\r" not in data:
+            if sizes and 0 not in sizes and max(begun, max(sizes)) <= self.max_bytes and b"\r" not in data:
                 lines.pop()
                 return Framed(lines, [], len(data) - begun, first=offset)
         if skip:
