@@ -14,7 +14,7 @@ CORE = min(os.sched_getaffinity(0))
 def ends(handle: int) -> bool:
     """The process has ended, or does so now: a kill takes effect a moment after it was sent."""
     try:
-        return bool(select.select([handle], [], [], 30)[0])
+        return bool(select.select([handle], [], [], 60)[0])
     finally:
         os.close(handle)
 
