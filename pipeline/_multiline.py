@@ -166,13 +166,8 @@ class Containers(Limit):
     def split(self, data: bytes, offset: int, final: bool, skip: int = 0) -> Framed:
         """Cut before each line that begins an event; the last event is taken when the next one begins or at `final`."""
         out = Framed([], [])
-        if skip:
-            end = data.find(b"\n")
-            closed = end >= 0 or final
-            out.taken = self._go_on(out, data[:end] if end >= 0 else data, offset, closed) + (end >= 0)
-            if not closed:
-                out.skip = skip
-                return out
+        if skip and not self._ended(out, data, offset, final, skip):
+            return out
         lines = data[out.taken :].split(b"\n")
         starts = list(accumulate([len(line) + 1 for line in lines], initial=offset + out.taken))
         rest = b"" if final else lines.pop()

@@ -124,6 +124,14 @@ class Limit:
             done = len(raw)
         return done
 
+    def _ended(self, out: Framed, data: bytes, offset: int, final: bool, skip: int) -> bool:
+        """Go on with an over-long event that ends with its line; whether that end is in `data`."""
+        end = data.find(b"\n")
+        closed = end >= 0 or final
+        out.taken = self._go_on(out, data[:end] if end >= 0 else data, offset, closed) + (end >= 0)
+        out.skip = 0 if closed else skip
+        return closed
+
     def _piece(self, out: Framed, raw: bytes, start: int, offset: int) -> int:
         """Ship `max_bytes` from `start` on, or up to three less, to not cut through a character; returns the end."""
         end = start + self.max_bytes
@@ -151,11 +159,7 @@ class Lines(Limit):
                 lines.pop()
                 return Framed(lines, [], len(data) - begun, first=offset)
         if skip:
-            end = data.find(b"\n")
-            closed = end >= 0 or final
-            out.taken = self._go_on(out, data[:end] if end >= 0 else data, offset, closed) + (end >= 0)
-            if not closed:
-                out.skip = skip
+            if not self._ended(out, data, offset, final, skip):
                 return out
             data = data[out.taken :]
         start = offset + out.taken

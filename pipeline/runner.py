@@ -195,7 +195,8 @@ class Runner:
 
     async def _keep_dead(self, batch: Batch, dead: list[Dead], kind: Kind = "sink") -> None:
         """Write to the dead letter, waiting as long as the disk refuses, or it is full."""
-        dead = self.chain.clean_dead(dead)
+        if kind == "sink":  # the chain has cleaned those of its stages
+            dead = self.chain.clean_dead(dead)
         while True:
             try:
                 await asyncio.to_thread(self.dead_letter.write, batch, dead, kind)
