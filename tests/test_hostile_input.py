@@ -210,11 +210,17 @@ def config(loki: Loki, **options: str) -> str:
     return text
 
 
-MARK = re.compile(rb"<<(\d+)>>")
+MARK = re.compile(rb"<<id([a-j]+)>>")
+DIGITS, LETTERS = b"0123456789", b"abcdefghij"
+
+
+def mark(number: int) -> bytes:
+    """What tells a line from all others: letters, as a number might be a secret that stands elsewhere in the line."""
+    return b"<<id%s>>" % (b"%d" % number).translate(bytes.maketrans(DIGITS, LETTERS))
 
 
 def marks(data: bytes) -> set[int]:
-    return set(map(int, MARK.findall(data)))
+    return {int(found.translate(bytes.maketrans(LETTERS, DIGITS))) for found in MARK.findall(data)}
 
 
 def marked(data: bytes) -> dict[int, int]:
@@ -239,7 +245,7 @@ def assert_each_is_somewhere(data: bytes, shipped: Shipped) -> None:
     given_up = [mark for some in letters.values() for mark in some]
     assert len(set(refused)) == len(refused)
     assert len(set(given_up)) == len(given_up)
-    dropped = marks(b"".join(re.findall(rb"<<\d+>>dropme", data))).difference(given_up)
+    dropped = marks(b"".join(re.findall(rb"<<\w+>>dropme", data))).difference(given_up)
     assert sorted([*archived, *given_up, *dropped]) == sorted(places)
     assert marks(shipped.pushed) == archived.keys() - refused
     assert shipped.dropped == Counter({"drop": len(dropped)})
@@ -366,7 +372,7 @@ KEYS = st.sampled_from(
 def objects(draw: st.DrawFn) -> bytes:
     """Something like a JSON object, now and then with a key twice, or not whole."""
     members = draw(st.lists(st.tuples(KEYS, VALUES), max_size=5))
-    text = '{"id":"<<@>>@DROP@"' + "".join(f', "{key}" : {value}' for key, value in members) + "}"
+    text = '{"id":"@MARK@@DROP@"' + "".join(f', "{key}" : {value}' for key, value in members) + "}"
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -375,10 +381,10 @@ WORDS = st.sampled_from(
 )
 LINES = (
     objects()
-    | st.binary(max_size=60).map(lambda data: b"<<@>>@DROP@" + data.replace(b"\n", b" ").replace(b"<", b"("))
-    | st.lists(WORDS, max_size=5).map(lambda words: " ".join(["id=<<@>>@DROP@", *words]).encode())
+    | st.binary(max_size=60).map(lambda data: b"@MARK@@DROP@" + data.replace(b"\n", b" ").replace(b"<", b"("))
+    | st.lists(WORDS, max_size=5).map(lambda words: " ".join(["id=@MARK@@DROP@", *words]).encode())
     | st.builds(
-        lambda head, tail: head.encode() + b" <<@>>@DROP@ " + tail,
+        lambda head, tail: head.encode() + b" @MARK@@DROP@ " + tail,
         st.sampled_from(
             [
                 *("2026-11-03 10:00:00,123 INFO app.db:", "2026-11-03 10:00:00,123 - app - WARNING -", "ERROR:app:"),
@@ -411,7 +417,7 @@ def logs(draw: st.DrawFn) -> bytes:
     """A log, each line with its mark."""
     lines = draw(st.lists(st.tuples(LINES, ENDS, st.sampled_from([b"", b"", b"dropme"])), min_size=1, max_size=25))
     data = b"".join(
-        line.replace(b"@DROP@", drop).replace(b"@", b"%d" % number, 1) + end
+        line.replace(b"@DROP@", drop).replace(b"@MARK@", mark(number), 1) + end
         for number, (line, end, drop) in enumerate(lines)
     )
     return draw(st.sampled_from([b"", b"\xef\xbb\xbf", b"\n\n"])) + (
@@ -456,7 +462,7 @@ def test_json_of_any_depth_is_shipped(loki: Loki, tmp_path: Path, line: str) -> 
     """The line between what can be decoded and what cannot lies elsewhere in each stage and sink."""
     depths = [*range(50, 80), *range(800, 1010), 3000, 10_000]
     lines = [
-        f'{{"id": "<<{number}>>", "{name}": {nested(depth)}}}'
+        f'{{"id": "{mark(number).decode()}", "{name}": {nested(depth)}}}'
         for number, (depth, name) in enumerate((depth, name) for depth in depths for name in ("kind", "cost", "x"))
     ]
     data = "\n".join([*lines, ""]).encode()
@@ -468,7 +474,8 @@ def test_json_of_any_depth_is_shipped(loki: Loki, tmp_path: Path, line: str) -> 
 def test_a_stage_that_raises_on_a_record_gives_up_that_one_alone(loki: Loki, tmp_path: Path) -> None:
     """Long before it, others were counted; none of them is counted again."""
     lines = [
-        f'{{"id": "<<{n}>>", "cost": 2, "level": "{"choke-on-this" if n % 10 == 7 else "info"}"}}' for n in range(50)
+        f'{{"id": "{mark(n).decode()}", "cost": 2, "level": "{"choke-on-this" if n % 10 == 7 else "info"}"}}'
+        for n in range(50)
     ]
     data = "\n".join([*lines, ""]).encode()
     shipped = asyncio.run(ship(tmp_path, config(loki), loki, data))
@@ -484,7 +491,7 @@ def test_a_stage_that_raises_on_a_record_gives_up_that_one_alone(loki: Loki, tmp
 
 
 def test_a_record_that_no_sink_can_say_is_given_up_by_each(loki: Loki, tmp_path: Path) -> None:
-    lines = [f"<<{n}>> {'odd-for-sinks' if n == 7 else 'well'}" for n in range(20)]
+    lines = [f"{mark(n).decode()} {'odd-for-sinks' if n == 7 else 'well'}" for n in range(20)]
     data = "\n".join([*lines, ""]).encode()
     shipped = asyncio.run(ship(tmp_path, config(loki, LINE="json"), loki, data))
     rest = set(range(20)) - {7}
@@ -501,7 +508,7 @@ NULS = b"\0" * MIB
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_a_megabyte_of_nul_bytes_is_shipped(loki: Loki, tmp_path: Path, source: str) -> None:
-    data = b"<<0>> a\n" + NULS + b"\n<<1>>" + NULS[:-6] + b"\n<<2>> b\n"
+    data = mark(0) + b" a\n" + NULS + b"\n" + mark(1) + NULS[: -len(mark(1)) - 1] + b"\n" + mark(2) + b" b\n"
     text = config(loki, SOURCE=source, TRUNCATE="max_bytes: 10000000")
     shipped = asyncio.run(ship(tmp_path, text, loki, data))
     assert shipped.letters == []
@@ -517,10 +524,10 @@ def test_a_line_of_fifty_megabytes_is_shipped_in_pieces_or_cut(
 ) -> None:
     long = b'{"id": "' + b"0123456789abcde " * (50 * MIB // 16) + b'"}'
     text = config(loki, SOURCE=f"{source}, on_long: {on_long}", TRUNCATE="max_bytes: 10000000")
-    shipped = asyncio.run(ship(tmp_path, text, loki, b"<<0>> a\n" + long + b"\n<<1>> b\n"))
+    shipped = asyncio.run(ship(tmp_path, text, loki, mark(0) + b" a\n" + long + b"\n" + mark(1) + b" b\n"))
     assert shipped.letters == []
     first, *pieces, last = [json.loads(line)["msg"].encode() for line in shipped.archive]
-    assert (first, last) == (b"<<0>> a", b"<<1>> b")
+    assert (first, last) == (mark(0) + b" a", mark(1) + b" b")
     assert max(map(len, pieces)) <= MIB
     assert b"".join(pieces) == (long if on_long == "split" else long[:MIB])
 
