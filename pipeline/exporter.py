@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
+import os
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
 
 import msgspec
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -15,16 +18,14 @@ from prometheus_client.core import (
     InfoMetricFamily,
     Metric,
 )
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.registry import Collector
 
 from .component import ProbeError
 from .meter import BUCKETS, Meter
+from .pages import Page, Pages
 from .runner import Runner
 from .status import of_run
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 STALLED_SECONDS = 120.0
 """Not healthy when records wait for a sink that has taken nothing for this long."""
@@ -39,37 +40,26 @@ class Exporter(Collector):
         self.version = version
         host, _, port = listen.rpartition(":")
         self.host, self.port = host.strip("[]") or "127.0.0.1", int(port)
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
-        self._server: web.AppRunner | None = None
+        self._pages = Pages(
+            {
+                "/metrics": self._metrics,
+                "/-/ready": self._ready,
+                "/-/healthy": self._healthy,
+                "/-/status": self._status,
+            }
+        )
 
     async def open(self) -> None:
         """Listen. Raises ProbeError when the port cannot be had."""
-        from aiohttp import web  # costs 200 ms that a config without exporter does without
-
-        app = web.Application()
-        app.add_routes(
-            [
-                web.get("/metrics", self._metrics),
-                web.get("/-/ready", self._ready),
-                web.get("/-/healthy", self._healthy),
-                web.get("/-/status", self._status),
-            ]
-        )
-        self._server = web.AppRunner(app, access_log=None)
-        await self._server.setup()
         try:
-            await web.TCPSite(self._server, self.host, self.port).start()
+            self.port = await self._pages.open(self.host, self.port)
         except OSError as error:
-            await self._server.cleanup()
-            raise ProbeError(f"cannot listen on {self.host}:{self.port}: {error.strerror}", "listen") from None
-        if self.port == 0:
-            self.port = self._server.addresses[0][1]
+            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+            raise ProbeError(f"cannot listen on {self.host}:{self.port}: {reason}", "listen") from None
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._server:
-            await self._server.cleanup()
+        await self._pages.close()
 
     def unready(self) -> str:
         """Why tailrace cannot do its work now; empty when it can."""
@@ -88,23 +78,22 @@ class Exporter(Collector):
         ]
         return "; ".join(stalled)
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        from aiohttp import web
+    async def _metrics(self, headers: Mapping[str, str]) -> Page:
+        encode, content_type = choose_encoder(headers.get("accept", ""))
+        zipped = gzip_accepted(headers.get("accept-encoding", ""))
+        # Gathered here, where the numbers are changed; what takes long goes on beside the pipeline.
+        body = await asyncio.to_thread(_encoded, encode, _Gathered(list(self.collect())), zipped)
+        return Page(body, content_type, headers={"Content-Encoding": "gzip"} if zipped else {})
 
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
-
-    async def _ready(self, request: web.Request) -> web.Response:
+    async def _ready(self, headers: Mapping[str, str]) -> Page:
         return _verdict(self.runner.chain.clean(self.unready()))
 
-    async def _healthy(self, request: web.Request) -> web.Response:
+    async def _healthy(self, headers: Mapping[str, str]) -> Page:
         return _verdict(self.runner.chain.clean(self.unhealthy()))
 
-    async def _status(self, request: web.Request) -> web.Response:
-        from aiohttp import web
-
-        body = msgspec.json.encode(self._clean(msgspec.to_builtins(of_run(self.runner, self.version))))
-        return web.Response(body=body, content_type="application/json")
+    async def _status(self, headers: Mapping[str, str]) -> Page:
+        status = self._clean(msgspec.to_builtins(of_run(self.runner, self.version)))
+        return Page(msgspec.json.encode(status), "application/json; charset=utf-8")
 
     def _clean(self, value: Any) -> Any:
         """Texts in it without what the stages hide: a path, or what a sink's last send failed with, may hold it."""
@@ -217,7 +206,21 @@ def _component_families(meters: Iterable[Meter]) -> Iterable[Metric]:
     return events_in, events_out, bytes_in, bytes_out, dropped, dead, long, cut, retries, batches
 
 
-def _verdict(problem: str) -> web.Response:
-    from aiohttp import web
+class _Gathered(Collector):
+    """Families as they were at one moment."""
 
-    return web.Response(text=(problem or "ok") + "\n", status=503 if problem else 200)
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _encoded(encode: Callable[[Collector], bytes], gathered: Collector, zipped: bool) -> bytes:
+    body = encode(gathered)
+    return gzip.compress(body, compresslevel=1) if zipped else body
+
+
+def _verdict(problem: str) -> Page:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if problem else HTTPStatus.OK
+    return Page(f"{problem or 'ok'}\n".encode(), status=status)

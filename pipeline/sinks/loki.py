@@ -10,24 +10,22 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from http import HTTPStatus
-from io import BytesIO
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
+from urllib.parse import urlencode
 
 import msgspec
 
 from ..batch import Batch
 from ..component import ProbeError, Rejected, Sink
 from ..excerpt import SMALLEST
+from ..http_client import Client, NotSent
 from ..log import log
 from ..options import Duration, Secret, Size, Template
 from ._answer import Answer
 from ._lookup import HEADERS, Lookup, NotTold, TooMuch, Wanted, queries
 from ._sending import Lane, Outcome, Plan, Push, Sending, compress
 from ._streams import Streams
-
-if TYPE_CHECKING:
-    import aiohttp
 
 MAX_LABELS = 15
 """Loki's default `max_label_names_per_series`."""
@@ -38,6 +36,8 @@ UNBOUNDED = frozenset(
 CONNECTIONS = 4
 """Pushes of different streams go side by side."""
 LEAST_LINE = 2 * SMALLEST
+ANSWER_BYTES = 1 << 20
+"""More of an answer to a push is not read."""
 WEATHER = frozenset((408, 425, 429, 499))
 """Answers below 500 to a question that may be answered the next time."""
 
@@ -116,7 +116,7 @@ class Loki(Sink):
     # a wrong one: with three at a time, every second restart soon after lost a push that it had taken.
     concurrency: ClassVar[int] = 1
 
-    _session: aiohttp.ClientSession | None = None
+    _http: Client | None = None
     _sending: Sending | None = None
     _settled_at: float | None = None
     _untold: bool = False
@@ -145,6 +145,13 @@ class Loki(Sink):
         if self.basic_auth and self.bearer:
             yield "bearer", "use either basic_auth or bearer"
 
+    def shared(self, apart: Iterable[frozenset[str]]) -> Iterable[tuple[str, str]]:
+        """Pushes of two processes to one stream could come at once, which Loki may lose when it restarts."""
+        fields = set(chain.from_iterable(template.fields for template in self.labels.values()))
+        if missing := sorted(set().union(*apart) - fields):
+            more = ", ".join(f'{name}: "{{{name}}}"' for name in missing)
+            yield "labels", f"several workers must not push to one stream: add labels that tell them apart: {more}"
+
     def reads(self) -> Iterable[str]:
         """Label and metadata fields, and those of `match`."""
         templates = chain.from_iterable(template.fields for template in self.labels.values())
@@ -152,9 +159,7 @@ class Loki(Sink):
         return {*templates, *self.metadata, *match}
 
     async def open(self) -> None:
-        """Open the connection pool."""
-        import aiohttp  # costs 150 ms that a config without Loki does without
-
+        """Be ready to connect."""
         headers = {"Content-Type": "application/x-protobuf", "User-Agent": "tailrace"}
         if self.tenant:
             headers["X-Scope-OrgID"] = self.tenant
@@ -164,30 +169,27 @@ class Loki(Sink):
             pair = f"{self.basic_auth.username}:{self.basic_auth.password.reveal()}"
             headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
         try:
-            context = self.tls.context() if self.url.startswith("https") else True
+            context = self.tls.context() if self.url.startswith("https") else None
         except OSError as error:
             raise ProbeError(f"cannot use these files: {error.strerror or error}", "tls") from None
-        self._session = aiohttp.ClientSession(
-            headers=headers,
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context),
-            timeout=aiohttp.ClientTimeout(total=self.timeout),
-        )
+        try:
+            self._http = Client(self.url, headers=headers, timeout=self.timeout, context=context)
+        except ValueError as error:
+            raise ProbeError(f"cannot be sent: {error}") from None
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session:
-            await self._session.close()
+        if self._http:
+            await self._http.close()
 
     async def probe(self) -> None:
         """Push nothing at all: shows that Loki is there, and takes the token and tenant."""
-        import aiohttp
-
-        assert self._session
+        assert self._http
         try:
-            async with self._session.post(self._push_url, data=compress(b""), allow_redirects=False) as response:
-                status, text = response.status, (await response.text(errors="replace"))[:200].strip()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ProbeError(f"cannot reach Loki: {_say(error)}", "url") from None
+            status, _, body = await self._http.request("POST", self._push_url, compress(b""), at_most=ANSWER_BYTES)
+        except OSError as error:
+            raise ProbeError(f"cannot reach Loki: {error}", "url") from None
+        text = body.decode("utf-8", "replace")[:200].strip()
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             option = "bearer" if self.bearer else "basic_auth" if self.basic_auth else "tenant"
             raise ProbeError(f"Loki answers {status} {text}; check the token, user and tenant", option)
@@ -210,7 +212,7 @@ class Loki(Sink):
             raise Rejected([(record, why.text) for record, why in sending.rejected], "; ".join(hints))
 
     async def _drain(self, lane: Lane, sending: Sending) -> None:
-        """The pushes of one lane, one after the other. Raises RetryAfter, OSError, or what the connection raises."""
+        """The pushes of one lane, one after the other. Raises RetryAfter or OSError."""
         while lane:
             async with self._slots:
                 if sending.failing:
@@ -234,24 +236,20 @@ class Loki(Sink):
                 raise answer.error()
 
     async def _push(self, push: Push) -> tuple[Outcome, Answer]:
-        """One request. Raises RetryAfter, OSError, or what the connection raises, when nothing came of it."""
-        import aiohttp
-
-        assert self._session
-        # aiohttp warns of larger ones in one piece; a file costs more.
-        body = push.body if len(push.body) <= 1 << 20 else BytesIO(push.body)
+        """One request. Raises RetryAfter or OSError when nothing came of it."""
+        assert self._http
         try:
-            async with self._session.post(self._push_url, data=body, allow_redirects=False) as response:
-                # Nothing else is a delivery: 260 is Loki's answer to a blocked tenant, 200 that of a login page.
-                if response.status == HTTPStatus.NO_CONTENT:
-                    self._plan.taken(push)
-                    return Outcome([], []), Answer(response.status)
-                answer = Answer.of(response.status, await response.text(errors="replace"), response.headers)
-        except aiohttp.ClientConnectorError:
-            raise  # it was never sent
+            status, headers, body = await self._http.request("POST", self._push_url, push.body, at_most=ANSWER_BYTES)
+        except NotSent:
+            raise
         except BaseException:
             push.doubtful, self._settled_at = True, None
             raise
+        # Nothing else is a delivery: 260 is Loki's answer to a blocked tenant, 200 that of a login page.
+        if status == HTTPStatus.NO_CONTENT:
+            self._plan.taken(push)
+            return Outcome([], []), Answer(status)
+        answer = Answer.of(status, body.decode("utf-8", "replace"), headers)
         if not answer.refuses_all:
             push.doubtful = True
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -264,7 +262,7 @@ class Loki(Sink):
         return outcome, answer
 
     async def _not_there(self, push: Push) -> Push | None:
-        """What Loki does not have of a push; None when it has all. Raises OSError, or what the connection raises."""
+        """What Loki does not have of a push; None when it has all. Raises OSError."""
         entries = push.entries()
         try:
             while True:
@@ -289,17 +287,16 @@ class Loki(Sink):
             return self._plan.rest(push, entries)
 
     async def _ask(self, parameters: Mapping[str, str]) -> bytes:
-        """One range query. Raises NotTold, TooMuch, RetryAfter, OSError, or what the connection raises."""
-        assert self._session
-        async with self._session.get(
-            queries(self._push_url), params=parameters, headers=HEADERS, allow_redirects=False
-        ) as response:
-            body = await response.read()
-            if response.status == HTTPStatus.OK:
-                if response.content_type != "application/json":
-                    raise NotTold("that is not Loki which answers there")
-                return body
-            answer = Answer.of(response.status, body.decode("utf-8", "replace"), response.headers)
+        """One range query. Raises NotTold, TooMuch, RetryAfter or OSError."""
+        assert self._http
+        url = queries(self._push_url)
+        url += ("&" if "?" in url else "?") + urlencode(parameters)
+        status, headers, body = await self._http.request("GET", url, headers=HEADERS)
+        if status == HTTPStatus.OK:
+            if headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
+                raise NotTold("that is not Loki which answers there")
+            return body
+        answer = Answer.of(status, body.decode("utf-8", "replace"), headers)
         if "larger than max" in answer.text or "max entries limit" in answer.text:
             raise TooMuch(str(answer.error()))
         if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR and answer.status not in WEATHER:
@@ -326,7 +323,3 @@ class Loki(Sink):
     def _push_url(self) -> str:
         path = self.url.partition("://")[2].partition("/")[2]
         return self.url if path.strip("/") else self.url.rstrip("/") + "/loki/api/v1/push"
-
-
-def _say(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import itertools
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from tailrace.pipeline import exporter as module
 from tailrace.pipeline.batch import Batch
 from tailrace.pipeline.component import Lag, ProbeError, RetryAfter, Stage
 from tailrace.pipeline.exporter import Exporter
+from tailrace.pipeline.http_client import Client
 from tailrace.pipeline.options import Duration
 from tailrace.pipeline.runner import Runner
 from tailrace.testing import ListSink, ListSource
@@ -160,6 +163,45 @@ async def test_openmetrics_is_spoken_to_those_who_ask_for_it(tmp_path: Path) -> 
             assert (await response.text()).endswith("# EOF\n")
         async with client.get("/nothing") as response:
             assert response.status == 404
+
+
+async def test_the_page_is_packed_for_those_who_unpack_it(tmp_path: Path) -> None:
+    exporter = Exporter(runner_of(tmp_path, ListSink()), "127.0.0.1:0", "1.2.3")
+    await exporter.open()
+    client = Client(f"http://127.0.0.1:{exporter.port}", headers={}, timeout=30)
+    plain = await client.request("GET", "/metrics")
+    packed = await client.request("GET", "/metrics", headers={"Accept-Encoding": "deflate, gzip;q=0.5"})
+    await client.close()
+    await exporter.close()
+    assert plain.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert b'tailrace_build_info{version="1.2.3"} 1.0\n' in plain.body
+    assert gzip.decompress(packed.body).splitlines()[:3] == plain.body.splitlines()[:3]
+
+
+async def test_numbers_are_gathered_where_they_are_changed(tmp_path: Path) -> None:
+    threads = []
+
+    class Told(ListSink):
+        def collect(self) -> Iterable[Metric]:
+            threads.append(threading.current_thread())
+            return []
+
+    async with serving(runner_of(tmp_path, Told())) as (_, client):
+        await scrape(client)
+    assert threads == [threading.current_thread()]
+
+
+async def test_a_component_that_cannot_tell_its_numbers_keeps_no_other_page_back(tmp_path: Path) -> None:
+    class Broken(ListSink):
+        def collect(self) -> Iterable[Metric]:
+            raise LookupError("x")
+
+    async with serving(runner_of(tmp_path, Broken())) as (_, client):
+        for path, status in {"/metrics": 500, "/-/healthy": 200}.items():
+            async with client.get(path) as response:
+                assert response.status == status
 
 
 async def test_a_port_that_is_taken_is_told_before_anything_is_read(tmp_path: Path) -> None:
