@@ -2,54 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from functools import cached_property
-from itertools import accumulate, repeat
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from .ack import Ack
-from .record import Fields, Format, Record
+from .columns import Columns, Following
+from .record import Record
 
 Position: TypeAlias = dict[str, int | str]
 """Where a partition was read up to; only its source understands it. `offset` is in the records' own count."""
 
 LineForm: TypeAlias = Literal["raw", "json"]
 """`raw`: the line as the stages left it. `json`: all fields as one JSON object."""
-
-
-class Following(Sequence[int]):
-    """Where lines start that follow each other, one line break between them: counted only when somebody asks."""
-
-    def __init__(self, lines: Sequence[bytes], start: int) -> None:
-        self._lines = lines
-        self._start = start
-
-    @cached_property
-    def _all(self) -> list[int]:
-        starts = list(accumulate([len(line) + 1 for line in self._lines], initial=self._start))
-        del starts[-1]
-        return starts
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._all)
-
-    @overload
-    def __getitem__(self, place: int) -> int: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[int]: ...
-    def __getitem__(self, place: int | slice) -> int | list[int]:
-        return self._all[place]
-
-    def __eq__(self, other: object) -> bool:
-        return self._all == (other._all if isinstance(other, Following) else other)
-
-    __hash__ = None  # type: ignore[assignment]  # as a list
 
 
 class Chunk(msgspec.Struct, gc=False):
@@ -72,6 +39,14 @@ class Chunk(msgspec.Struct, gc=False):
     """Bytes that this policy left out."""
     inside: bool = False
     """Ends inside an event that was too long: such a place is no boundary to come back to."""
+    times: Sequence[int | None] = ()
+    """When each event was made, in Unix ns, where the source knows that: its time, unless a stage finds another."""
+    read_at_ns: int = 0
+    """What counts as the time of reading, for a source of which several processes would read the same."""
+    fields: Mapping[str, Sequence[Any]] = {}
+    """Fields that the source knows of single events, one value each; None where one does not have it."""
+    dead: Sequence[tuple[int, str]] = ()
+    """Events that the source could read but not take: where they start, and why. None of `lines`."""
 
     @classmethod
     def of_lines(cls, partition: str, data: bytes, offset: int, labels: Mapping[str, str]) -> Chunk:
@@ -99,21 +74,20 @@ class Dead(msgspec.Struct, frozen=True):
 class Batch:
     """The records of one chunk on their way through the chain, with the ack they owe.
 
-    Records are made of the chunk's lines when somebody asks for them: where no stage does, and a sink takes `lines` and
-    `times`, there are none (that is 40 % of the time of raw lines to Loki).
+    Records are made when somebody asks for them. Where no stage does, and sinks take `lines`, `times` and `values`,
+    there are none: that is 40 % of the time of raw lines to Loki.
     """
 
     __slots__ = (
-        "_lines",
-        "_offsets",
         "_records",
-        "_times",
         "ack",
+        "columns",
         "dead",
         "labels",
         "partition",
         "read_at_ns",
         "repeated",
+        "sent",
         "size",
         "slot",
         "source",
@@ -135,10 +109,9 @@ class Batch:
         repeated: bool = False,
         span: tuple[int, int] = (0, 0),
     ) -> None:
-        self._records: list[Record] | None = records
-        self._lines: list[bytes] = []
-        self._offsets: Sequence[int] = ()
-        self._times: Sequence[int] | None = None
+        self._records = records
+        self.columns: Columns | None = None
+        """The events column by column, as long as nobody asked for records."""
         self.source = source
         self.partition = partition
         self.labels = labels
@@ -156,6 +129,8 @@ class Batch:
         """Was on its way when the last run crashed: a sink may have taken it although no answer came."""
         self.span = span
         """Where the chunk starts and ends in its partition."""
+        self.sent: Mapping[int, int | None] = {}
+        """By its offset, when an event was made, where its source knows that."""
         self.dead: list[Dead] = []
         """Records of the chunk that a stage could not take; shared by all that `with_records` makes."""
 
@@ -165,62 +140,68 @@ class Batch:
     ) -> Batch:
         """All events of a chunk, as text."""
         batch = cls([], source, chunk.partition, chunk.labels, ack, read_at_ns, state, **more)
-        batch._records, batch._lines, batch._offsets = None, chunk.lines, chunk.offsets
+        batch.columns = Columns(chunk.lines, chunk.offsets)
+        batch.sent = dict(zip(chunk.offsets, chunk.times, strict=False))
+        for name, values in chunk.fields.items():
+            batch.columns.add(name, values)
+        batch.dead = [Dead(Record(b"", offset), source, reason, withheld=True) for offset, reason in chunk.dead]
         return batch
 
     def with_records(self, records: list[Record]) -> Batch:
         """The same batch with other records: what a stage that keeps, drops or splits returns."""
         batch = copy(self)
-        batch._records = records
+        batch._records, batch.columns = records, None
+        return batch
+
+    def with_labels(self, labels: Mapping[str, str]) -> Batch:
+        """The same batch of a partition that other things are said of."""
+        batch = copy(self)
+        batch.labels = labels
         return batch
 
     @property
     def records(self) -> list[Record]:
-        """The records, in the order of the partition."""
-        if self._records is None:
-            self._records = list(map(Record, self._lines, self._offsets))
-            if self._times is not None:
-                self.set_times(self._times)
-            self._lines, self._offsets, self._times = [], (), None
+        """The records, in the order of the partition. Made when somebody asks: from then on there are no columns."""
+        if self.columns is not None:
+            self._records, self.columns = self.columns.records(), None
         return self._records
-
-    def make(self, form: Format, times: Sequence[int | None], parsed: Sequence[Fields]) -> None:
-        """Make the records of an untouched batch with what a parser found, in a third of the time of one by one."""
-        lines, offsets = self._lines, self._offsets
-        self._records = list(map(Record, lines, offsets, times, repeat(form), repeat(None), parsed))
-        self._lines, self._offsets, self._times = [], (), None
 
     def __len__(self) -> int:
         """How many records there are."""
-        return len(self._lines if self._records is None else self._records)
-
-    @property
-    def untouched(self) -> bool:
-        """Nobody has asked for the records: they are as they were read."""
-        return self._records is None
+        return len(self._records if self.columns is None else self.columns.lines)
 
     @property
     def lines(self) -> list[bytes]:
         """The line of every record."""
-        return self._lines if self._records is None else [r.line for r in self._records]
+        return [r.line for r in self._records] if self.columns is None else self.columns.lines
+
+    @property
+    def found_times(self) -> Sequence[int | None] | None:
+        """The time that a stage found for each record or its source knows, in ns; None where nobody looked for one."""
+        found = [r.time_ns for r in self._records] if self.columns is None else self.columns.times
+        if self.sent and (found is None or None in found):
+            offsets = [r.offset for r in self._records] if self.columns is None else self.columns.offsets
+            times = found or [None] * len(offsets)
+            return [self.sent.get(at) if time is None else time for at, time in zip(offsets, times, strict=True)]
+        return found
 
     @property
     def times(self) -> Sequence[int]:
         """The time of every record, which the clock has set, in ns; a range where each is 1 ns after the other."""
-        if self._records is None and self._times is not None:
-            return self._times
-        return [r.time_ns or 0 for r in self.records]
+        times = self.found_times or [0] * len(self)
+        return times if isinstance(times, range) else [time_ns or 0 for time_ns in times]
 
     def ends(self) -> tuple[int, int]:
         """The times of the first and of the last record, in ns."""
-        if self._records is None and self._times is not None:
-            return self._times[0], self._times[-1]
-        return self.records[0].time_ns or 0, self.records[-1].time_ns or 0
+        if self.columns is None:
+            return self._records[0].time_ns or 0, self._records[-1].time_ns or 0
+        times = self.columns.times or [0]
+        return times[0] or 0, times[-1] or 0
 
     def set_times(self, times: Sequence[int]) -> None:
         """Give every record its time."""
-        if self._records is None:
-            self._times = times
+        if self.columns is not None:
+            self.columns.times = times
             return
         for record, time_ns in zip(self._records, times, strict=True):
             record.time_ns = time_ns
@@ -229,15 +210,19 @@ class Batch:
         """What a sink ships of every record."""
         if line == "raw":
             return self.lines
-        return [r.line if r.format == "json" and not r.added else r.to_json() for r in self.records]
+        if self.columns is not None:
+            return self.columns.to_json()
+        return [r.line if r.format == "json" and not r.added else r.to_json() for r in self._records]
 
     def values(self, field: str) -> list[Any]:
-        """One field of every record, None where it is missing; partition labels count as fields."""
+        """One field of every record, None where it is missing; partition labels count as fields. To be read only."""
         fixed = self.labels.get(field)
+        if self.columns is not None:
+            return self.columns.values(field, fixed)
         if fixed is None:
             # `parsed` first: an attribute costs a quarter of a property, and it is nearly always there.
-            return [(r.parsed or r.fields).get(field) for r in self.records]
-        return [(r.parsed or r.fields).get(field, fixed) for r in self.records]
+            return [(r.parsed or r.fields).get(field) for r in self._records]
+        return [(r.parsed or r.fields).get(field, fixed) for r in self._records]
 
     def measure(self) -> int:
         """Bytes of the lines that ship."""

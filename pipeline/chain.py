@@ -54,6 +54,8 @@ class Chain:
         if batch.dead:
             batch.dead[:] = self.clean_dead(batch.dead)
         clock.set_times(batch)
+        if batch.columns is not None:
+            batch.columns.forget()
         return batch
 
     def clean_dead(self, dead: Sequence[Dead]) -> list[Dead]:

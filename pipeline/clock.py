@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from operator import lt
 
@@ -27,19 +28,22 @@ def set_times(batch: Batch) -> None:
     tick: int = state.get("tick", 0)
     # Reads within one ns of the clock, or a clock set back, must not repeat a time that was given before.
     read_at = batch.read_at_ns if batch.read_at_ns > last + tick else last
-    if event is None and (batch.untouched or all(record.time_ns is None for record in batch.records)):
+    found = batch.found_times
+    if event is None and (found is None or not any(time_ns is not None for time_ns in found)):
         # No record of the partition ever had a time: the same as below, for all of them at once.
         first = read_at + tick + 1 if read_at == last else read_at
         batch.set_times(range(first, first + len(batch)))
         if len(batch):
             state["last"], state["tick"] = read_at, first - read_at + len(batch) - 1
         return
-    if not batch.slot and (newest := _increasing(batch, max(last + tick, -1))):
+    if found is None:
+        found = [None] * len(batch)
+    if not batch.slot and (newest := _increasing(found, max(last + tick, -1))):
         # Each has a time of its own already: again the same as below, in a third of the time.
         state["event"], state["last"], state["tick"] = newest, newest, 0
         return
-    for record in batch.records:
-        time_ns = record.time_ns
+    times: list[int] = []
+    for time_ns in found:
         if time_ns is None or not 0 <= time_ns < END:
             time_ns = read_at if event is None else event
         else:
@@ -48,19 +52,19 @@ def set_times(batch: Batch) -> None:
             tick += 1
         else:
             last, tick = time_ns, 0
-        record.time_ns = last + tick + _shift(last, batch.slot) if batch.slot else last + tick
+        times.append(last + tick + _shift(last, batch.slot) if batch.slot else last + tick)
+    batch.set_times(times)
     if last >= 0:
         state["last"], state["tick"] = last, tick
     if event is not None:
         state["event"] = event
 
 
-def _increasing(batch: Batch, after: int) -> int:
-    """The last time of the batch if each record has one, later than that of the record before; else 0."""
-    times = [r.time_ns for r in batch.records]
+def _increasing(times: Sequence[int | None], after: int) -> int:
+    """The last of these times if there is one of each, later than that before it; else 0."""
     if not times or None in times:
         return 0
-    known: list[int] = times  # type: ignore[assignment]  # there is no None
+    known: Sequence[int] = times  # type: ignore[assignment]  # there is no None
     return known[-1] if after < known[0] and known[-1] < END and all(map(lt, known, islice(known, 1, None))) else 0
 
 

@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from .batch import Following
+from .columns import Following
 from .options import Regex
 
 LINE: Final = 1

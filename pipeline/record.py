@@ -17,12 +17,12 @@ _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _fast_encode = msgspec.json.Encoder().encode
 
 
-def _encode(fields: Fields) -> bytes:
+def encode(value: Any) -> bytes:
     """As JSON, whatever is in it: what msgspec cannot say (lone surrogates, objects of a stage) becomes text."""
     try:
-        return _fast_encode(fields)
+        return _fast_encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError):
-        return json.dumps(fields, default=str, skipkeys=True).encode()
+        return json.dumps(value, default=str, skipkeys=True).encode()
 
 
 @lru_cache(maxsize=4096)
@@ -34,6 +34,18 @@ def rfc3339(time_ns: int) -> str:
     """Unix ns as RFC 3339 in UTC with nine digits of fraction."""
     seconds, ns = divmod(time_ns, 1_000_000_000)
     return f"{_second(seconds)}.{ns:09d}Z"
+
+
+def text_as_json(time_ns: int | None, fields: Fields) -> bytes:
+    """A text line's fields as one JSON object, its time in front."""
+    stamp = {} if time_ns is None else {"timestamp": rfc3339(time_ns)}
+    return encode(stamp | fields | stamp)
+
+
+def with_members(line: bytes, members: bytes) -> bytes:
+    """A line that is a JSON object with more members (`"a":1,"b":2`) behind its own."""
+    head = line.rstrip()[:-1]
+    return head + (members if head.rstrip().endswith(b"{") else b"," + members) + b"}"
 
 
 class Record(msgspec.Struct, gc=False):
@@ -84,7 +96,7 @@ class Record(msgspec.Struct, gc=False):
         """Make these the fields. A JSON record's line is encoded anew from them; a text line stays."""
         self.parsed = fields
         if self.format == "json":
-            self.line = _encode(fields)
+            self.line = encode(fields)
             self.added = None
 
     def to_json(self) -> bytes:
@@ -93,12 +105,10 @@ class Record(msgspec.Struct, gc=False):
         A text line becomes `timestamp` (UTC), `message`, and what a parser found in it.
         """
         if self.format == "text":
-            stamp = {} if self.time_ns is None else {"timestamp": rfc3339(self.time_ns)}
-            return _encode(stamp | self.fields | stamp)
+            return text_as_json(self.time_ns, self.fields)
         if not self.added:
             return self.line
         own = _decode_raw(self.line)  # values as they were written: numbers that fit no type stay
         if not own.keys().isdisjoint(self.added):
-            return _encode(own | self.added)
-        head = self.line.rstrip()[:-1]
-        return head + (b"," if own else b"") + _encode(self.added)[1:]
+            return _fast_encode(own | {name: msgspec.Raw(encode(value)) for name, value in self.added.items()})
+        return with_members(self.line, encode(self.added)[1:-1])

@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, TypeAlias
 
+import msgspec
+
+from ..pipeline.columns import Columns
 from ..pipeline.record import Record
 from ._escapes import View, views
 from ._key_names import KEY_NAME
 from ._redacted_json import redact_value
 from ._redaction import Engine, Finding, Found
+from ._text_lines import LEVELS
 
 _REMEMBERED = 20_000
 _SHORT = 200
 _MOST = 1000
 _LONG = 6
 """Characters from which on a value is hidden within words, too."""
+_TINY = 4
+"""Characters below which a value that is hidden for its name is looked for behind that name first."""
+_BEHIND = (
+    rb"(?<![\w.-])%s\\*[\"']?(?:\x1b\[[\d;]*m)*[ \t]*(?:=>|:=|==?|:)[ \t]*(?:\x1b\[[\d;]*m)*\\*[\"']?(%s)(?![\w.])"
+)
+_SEAM = re.compile(
+    rb"\x1b\[[\d;]*m|\n\d{4}-\d\d-\d\dT\S+ std(?:out|err) [FP](?::\S*)?(?: |(?=\n|$))|"
+    rb"\",\"stream\":[^\n]{0,200}\n\{\"log\":\""
+)
+"""What a parser takes out of the middle of a value: colours, and what container runtimes put between its parts."""
 _NUMBER = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?")
 _BREAK = re.compile("[\\n\ufffd]")
 _WORD = re.compile(rb"\w").match
 
 Value: TypeAlias = str | int | float
-Values: TypeAlias = dict[Value, tuple[str, bool]]
+
+
+class Why(msgspec.Struct):
+    """Why a value is hidden."""
+
+    rule: str
+    denied: bool = False
+    """A field of it is under `deny`."""
+    names: set[str] = set()
+    """Its fields."""
+
+
+Values: TypeAlias = dict[Value, Why]
 
 
 class Fields:
@@ -55,11 +83,18 @@ class Fields:
             new.append(fields)
         return new
 
+    def may_hide_named(self, columns: Columns) -> bool:
+        """Whether `hide_named` might find something to do in events that are not records yet."""
+        if columns.format == "json":
+            return False
+        names = {name for names in set(map(tuple, columns.parsed or ())) for name in names}
+        return bool(self._engine.deny) or any(map(self._engine.hides, names))
+
     def hide_named(self, records: Sequence[Record]) -> Found:
         """Hide the fields of text lines whose name asks for it, and their values in the line and in other fields.
 
-        The line shows such a value anywhere and without its name. Raises ValueError for a field under `deny` whose
-        value the line does not show: it would be there in a form that nobody can find.
+        The line shows such a value anywhere and without its name. Raises ValueError where it does not show it: it would
+        be there in a form that nobody can find.
         """
         deny = self._engine.deny
         texts = [record for record in records if record.format == "text"]
@@ -78,16 +113,18 @@ class Fields:
             old, added = record.parsed or {}, record.added or {}
             values: Values = {}
             others: Values = {}  # need not stem from the line
-            fields = self._hidden({n: value for n, value in old.items() if n not in added}, "", set(), values, found)
-            fields |= self._hidden({n: old[n] for n in added if n in old}, "", set(), others, found)
+            fields = self._hidden(
+                {n: value for n, value in old.items() if n not in added}, "", "", set(), values, found
+            )
+            fields |= self._hidden({n: old[n] for n in added if n in old}, "", "", set(), others, found)
             if not values and not others:
                 continue
             if len(values) + len(others) > _MOST:  # one by one would take quadratic time
                 raise ValueError(f"more than {_MOST} values to hide in one record")
-            sought = Sought({value: rule for value, (rule, _) in (others | values).items()})
+            sought = Sought(others | values, record.line)
             findings, missing = sought.places(record.line)
-            if any(value in values and values[value][1] for value in missing):
-                raise ValueError("the line does not show the value of a field that is to be hidden whole")
+            if any(value in values for value in missing):
+                raise ValueError("the line does not show the value of a field that is to be hidden")
             line = self._engine.hide(record.line, findings)
             allow = self._engine.allow
             fields = {n: fields[n] if n in allow else self._purged(fields[n], sought) for n in old}
@@ -100,10 +137,10 @@ class Fields:
             record.parsed, record.line = fields, line
         return all_found
 
-    def _hidden(self, value: Any, path: str, how: set[str], values: Values, found: Found) -> Any:
+    def _hidden(self, value: Any, key: str, path: str, how: set[str], values: Values, found: Found) -> Any:
         """The value with all that is to be hidden whole in it hidden; `how` it is: by `name`, by `deny`.
 
-        `values` gets what was there, by which rule it is hidden, and whether the line must show it.
+        `values` gets what was there, and why it is hidden.
         """
         engine = self._engine
         if isinstance(value, dict):
@@ -115,20 +152,22 @@ class Fields:
                     continue
                 own = {"name"} if engine.hides(name) else set()
                 own |= {"deny"} if name in engine.deny or inner in engine.deny else set()
-                new[name] = self._hidden(item, inner, how | own, values, found)
+                new[name] = self._hidden(item, str(name), inner, how | own, values, found)
             return new
         if isinstance(value, list | tuple):
-            return [self._hidden(item, path, how, values, found) for item in value]
+            return [self._hidden(item, key, path, how, values, found) for item in value]
         if not how:
             return value
         new_value = redact_value(self._engine, value, [], "", True)
         if new_value is value or not isinstance(value, str | int | float):
             return new_value
-        rule, strict = values.get(value) or (self._rule(value), False)
-        values[value] = rule, strict or "deny" in how
+        why = values.get(value) or Why(self._rule(value))
+        values[value] = why
+        why.denied = why.denied or "deny" in how
+        why.names.add(key)
         data = str(value).encode("utf-8", "surrogatepass")
-        found.append((rule, data))
-        return self._engine.mark(rule, data).decode() if isinstance(value, str) else new_value
+        found.append((why.rule, data))
+        return self._engine.mark(why.rule, data).decode() if isinstance(value, str) else new_value
 
     def _rule(self, value: Value) -> str:
         return self._engine.rule_of(value) if isinstance(value, str) else KEY_NAME
@@ -197,24 +236,81 @@ class Fields:
 class Sought:
     """Values to be found in texts: in upper or lower case, behind escapes, a number however it is written."""
 
-    def __init__(self, values: Mapping[Value, str]) -> None:
-        """`values` with the rule that each is hidden by."""
+    def __init__(self, values: Values, line: bytes) -> None:
+        """`line`: where they stem from. If it shows a tiny value behind its name, such places alone are meant."""
         self._values = values
+        looks = _looks(views(line, raw=True))
+        self._named = {
+            value: patterns
+            for value, why in values.items()
+            if not why.denied and len(str(value)) < _TINY
+            if (patterns := [_behind(name, value) for name in why.names])
+            and all(any(pattern.search(look) for look, _ in looks) for pattern in patterns)
+        }
 
     def places(self, data: bytes) -> tuple[list[Finding], list[Value]]:
         """Where they stand, and which do not. A short value counts as a word of its own, if it is one anywhere."""
-        looks = [(view.lower(), origin) for view, origin in views(data, raw=True)]
+        looks = _looks(views(data, raw=True))
+        more: list[View] | None = None
         findings: list[Finding] = []
         missing: list[Value] = []
-        for value, rule in self._values.items():
-            own = [(o(start), o(end)) for look, o in looks for start, end in _spans(look, value)]
-            if not own and isinstance(value, str) and _BREAK.search(value):
-                own = _in_parts(looks, value)
+        for value, why in self._values.items():
+            if patterns := self._named.get(value):
+                spans = [(look, found.span(1)) for look in looks for p in patterns for found in p.finditer(look[0])]
+                own = [(origin(start), origin(end)) for (_, origin), (start, end) in spans]
+                findings += [(start, end, why.rule) for start, end in own if start < end]
+                continue
+            own = _shown(looks, value)
+            if not own:
+                if more is None:
+                    more = _looks(_seamless(data))
+                own = _shown(more, value) or _as_level(looks, value)
             if own:
-                findings += [(start, end, rule) for start, end in own if start < end]
+                findings += [(start, end, why.rule) for start, end in own if start < end]
             else:
                 missing.append(value)
         return findings, missing
+
+
+def _looks(found: Sequence[View]) -> list[View]:
+    return [(view.lower(), origin) for view, origin in found]
+
+
+def _seamless(data: bytes) -> list[View]:
+    """The text without what parsers take out of values; nothing where there is nothing of that."""
+    seams = [found.span() for found in _SEAM.finditer(data)]
+    if not seams:
+        return []
+    starts, ends = [0, *(end for _, end in seams)], [*(start for start, _ in seams), len(data)]
+    parts = [data[start:end] for start, end in zip(starts, ends, strict=True)]
+    lengths = list(accumulate(map(len, parts)))
+
+    def origin(place: int) -> int:
+        part = bisect_left(lengths, place)
+        return ends[part] - (lengths[part] - place)
+
+    return [(view, _through(origin, inner)) for view, inner in views(b"".join(parts), raw=True)]
+
+
+def _through(outer: Callable[[int], int], inner: Callable[[int], int]) -> Callable[[int], int]:
+    return lambda place: outer(inner(place))
+
+
+def _shown(looks: Sequence[View], value: Value) -> list[tuple[int, int]]:
+    own = [(o(start), o(end)) for look, o in looks for start, end in _spans(look, value)]
+    return _in_parts(looks, value) if not own and isinstance(value, str) and _BREAK.search(value) else own
+
+
+def _behind(name: str, value: Value) -> re.Pattern[bytes]:
+    """The value right behind its name, in a text in lower case."""
+    parts = (re.escape(str(part).encode("utf-8", "surrogatepass").lower()) for part in (name, value))
+    return re.compile(_BEHIND % tuple(parts))
+
+
+def _as_level(looks: Sequence[View], value: Value) -> list[tuple[int, int]]:
+    """Where a level stands that is called otherwise in its field: `FATAL` for `critical`."""
+    words = [word.lower() for word, name in LEVELS.items() if name == value]
+    return [span for word in words for span in _shown(looks, word)]
 
 
 def _spans(data: bytes, value: Value) -> list[tuple[int, int]]:
@@ -230,8 +326,8 @@ def _spans(data: bytes, value: Value) -> list[tuple[int, int]]:
             (start, end) for start, end in spans if not _WORD(data[start - 1 : start]) and not _WORD(data[end:][:1])
         ]
         spans = words or spans
-    if not spans and not isinstance(value, str):
-        spans = [found.span() for found in _NUMBER.finditer(data) if float(found[0]) == value]
+    if not isinstance(value, str):
+        spans += [found.span() for found in _NUMBER.finditer(data) if float(found[0]) == value]
     return spans
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from itertools import accumulate
+from typing import Any, TypeAlias
 
 import msgspec
 import re2
@@ -20,6 +22,10 @@ _MEMORY = 128 << 20
 _SEPARATOR = b"\xff" + bytes(1 + byte % 8 for byte in os.urandom(10))
 """Stands before the number of each line, inside this process only; drawn anew, so that no line can hold it. Its first
 byte is never part of UTF-8, so (but for \\C) no pattern runs over it."""
+
+
+_At: TypeAlias = Callable[[bytes, int], tuple[int, int]]
+"""The number of the line at a place of a text, and where it ends."""
 
 
 class _Group(msgspec.Struct):
@@ -58,30 +64,35 @@ class Scan:
             fold = compiled(f"(?m:{rule.pattern})", capture=False, fold=True)
             self._both.update(word for word in words if fold.search(word))
 
-    def search(self, lines: Sequence[bytes], *, raw: bool) -> dict[int, list[Rule]]:
-        """Which lines may hold a secret, and by which rules. `raw`: lines may be plain text, not JSON alone."""
+    def search(self, lines: Sequence[bytes], *, raw: bool, text: bytes | None = None) -> dict[int, list[Rule]]:
+        """Which lines may hold a secret, and by which rules. `raw`: lines may be plain text, not JSON alone.
+
+        `text`: the lines joined by line breaks, if somebody has that.
+        """
+        if text is None:
+            text = b"\n".join(lines)
         hits: dict[int, dict[Rule, None]] = {}
-        escaped = [place for place, line in enumerate(lines) if BACKSLASH in line]
-        if not escaped or raw:
-            self._scan(_numbered(lines, range(len(lines))), hits)
+        escaped = [place for place, line in enumerate(lines) if BACKSLASH in line] if BACKSLASH in text else []
+        if raw or len(escaped) * 4 < len(lines):
+            self._scan(text, _Lines(lines).at, hits)
         elif len(escaped) < len(lines):
             others = list(lines)
             for place in escaped:
                 others[place] = b""
-            self._scan(_numbered(others, range(len(others))), hits)
+            self._scan(b"\n".join(others), _Lines(others).at, hits)
         if escaped:
             once = unescape(_numbered([lines[place] for place in escaped], escaped))
-            self._scan(once, hits)
+            self._scan(once, _numbered_at, hits)
             if inner := [text for text in once.split(_SEPARATOR) if BACKSLASH in text and ESCAPE.search(text)]:
-                self._scan(unescape(_SEPARATOR.join([b"", *inner])), hits)
+                self._scan(unescape(_SEPARATOR.join([b"", *inner])), _numbered_at, hits)
         return {place: list(rules) for place, rules in hits.items()}
 
     def candidates(self, data: bytes) -> list[Rule]:
         """The rules that may find something in one text."""
         return self.search([data], raw=True).get(0, [])
 
-    def _scan(self, text: bytes, hits: dict[int, dict[Rule, None]]) -> None:
-        """Add what `_numbered` lines hold."""
+    def _scan(self, text: bytes, at: _At, hits: dict[int, dict[Rule, None]]) -> None:
+        """Add what the lines of a text hold."""
         announced, both = self._announced, self._both
         for group in self._groups:
             search = group.search
@@ -89,8 +100,8 @@ class Scan:
             while found := search(text, place):
                 start, end = found.span()
                 if start >= until:
-                    rules = hits.setdefault(_number(text, start), {})
-                    until = _end(text, start)
+                    number, until = at(text, start)
+                    rules = hits.setdefault(number, {})
                 word = text[start:end].lower()
                 by_word = announced.get(word)
                 if by_word is not None:
@@ -144,13 +155,24 @@ def _numbered(lines: Sequence[bytes], numbers: Sequence[int]) -> bytes:
     return b"".join(pieces)
 
 
-def _number(text: bytes, place: int) -> int:
-    """The number of the line that this place lies in."""
+def _numbered_at(text: bytes, place: int) -> tuple[int, int]:
     mark = text.rfind(_SEPARATOR, 0, place + len(_SEPARATOR)) + len(_SEPARATOR)
-    return int(text[mark : text.index(b"\xff", mark)])
+    end = text.find(_SEPARATOR, place + 1)
+    return int(text[mark : text.index(b"\xff", mark)]), len(text) if end < 0 else end
 
 
-def _end(text: bytes, start: int) -> int:
-    """Where this line ends; always behind `start`."""
-    end = text.find(_SEPARATOR, start + 1)
-    return len(text) if end < 0 else end
+class _Lines:
+    """Lines that are joined by line breaks, each of which counts to the line behind it: `[^a-z]key` may begin there."""
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self._lines = lines
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(map(len, self._lines)))
+
+    def at(self, _text: bytes, place: int) -> tuple[int, int]:
+        """The number of the line at a place, and where it ends."""
+        ends = self._ends
+        number = bisect_right(range(len(ends)), place, key=lambda number: ends[number] + number)
+        return number, ends[number] + number

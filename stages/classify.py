@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Any, ClassVar, Final
 
@@ -14,7 +14,10 @@ from ..pipeline.batch import Batch
 from ..pipeline.component import Stage
 from ..pipeline.record import Fields, Record
 from ._families import family
+from ._fields import add_to, record_at
 from ._tracebacks import Trace, find, of_objects
+
+Search = Callable[..., Any]
 
 _STACK_FIELDS: Final = (
     *("exc_info", "exc", "exception", "stack_trace", "stacktrace", "stackTrace", "stack", "traceback", "error.stack"),
@@ -29,29 +32,38 @@ _WRITES: Final = (
 )
 _MESSAGE_CHARS = 500
 
+
+def _hints(*rows: tuple[list[bytes], list[bytes]]) -> list[tuple[list[Search], list[Search]]]:
+    """Gates, all of which must be found, and what is then looked for."""
+    return [
+        ([re2.compile(one).search for one in gates], [re2.compile(one).search for one in row]) for gates, row in rows
+    ]
+
+
 # RE2 looks for the first and the last byte of what all matches begin with: rare pairs read 10 to 90 GB/s, as one
 # alternation they would 0.6. A pattern of frequent bytes is asked only where a quicker one says that it may be found.
-_HINTS: Final = tuple(
-    ([re2.compile(gate).search for gate in gates], [re2.compile(pattern).search for pattern in patterns])
-    for gates, patterns in (
-        (
-            [],
-            [
-                rb"\(most recent call last\)",  # rich may colour the word before it differently
-                rb"SyntaxError: ",
-                rb"IndentationError: ",
-                rb"TabError: ",
-                rb"\n(?:[ \t]+at |\t[^ \n]+\.go:[0-9]|#0 |\nCaused by:\n)",
-                rb"\\n(?:(?: |\t|\\t)+at |\\t[^ \\]+\.go:[0-9]|#0 |\\nCaused by:\\n)",  # the same inside a JSON string
-            ],
-        ),
-        ([rb"\n"], [rb":in [`']"]),
-        ([rb"\\n"], [rb":in [`']"]),
-        ([rb"\n", rb"ked at"], [rb"panicked at "]),
-        ([rb"\\n", rb"ked at"], [rb"panicked at "]),
-        ([rb'_type":'], [rb'xc_type":', rb'error_type": ?"[^"]']),  # structlog's objects; an error that is only named
-    )
+_HINTS: Final = _hints(
+    (
+        [],
+        [
+            rb"\(most recent call last\)",  # rich may colour the word before it differently
+            rb"SyntaxError: ",
+            rb"IndentationError: ",
+            rb"TabError: ",
+        ],
+    ),
+    ([rb'ype":'], [rb'xc_type":', rb'error_type": ?"[^"\x00]']),  # structlog's objects; an error that is only named
 )
+_HINTS_IN_JSON: Final = _hints(
+    ([], [rb"\\n(?:(?: |\t|\\t)+at |\\t[^ \\\n\x00]+\.go:[0-9]|#0 |package:|\\nCaused by:\\n)", rb":in [`']"]),
+    ([rb"ked at"], [rb"panicked at "]),
+)
+"""Where a string inside a line has line breaks."""
+_HINTS_OF_SEVERAL_LINES: Final = _hints(
+    ([], [rb"\n(?:[ \t]+at |\t[^ \n\x00]+\.go:[0-9]|#0 |package:|\nCaused by:\n)", rb":in [`']"]),
+    ([rb"ked at"], [rb"panicked at "]),
+)
+_escaped_break = re2.compile(rb"\\n").search
 
 
 class Classify(Stage):
@@ -78,29 +90,36 @@ class Classify(Stage):
 
     def process(self, batch: Batch) -> Batch:
         """Set the fields where a trace is found."""
-        for record in _suspects(batch.records):
+        described: dict[int, Fields] = {}
+        for place in _suspects(batch):
+            record = record_at(batch, place)
             fields = _whole(record)
             found = next(filter(None, map(find, _texts(record, fields))), None) or _in_objects(fields)
-            for name, value in _describe(found, fields) if found else _named(fields):
-                if value and fields.get(name) is None:
-                    record.set(name, value)
+            facts = _describe(found, fields) if found else _named(fields)
+            described[place] = {name: value for name, value in facts if value and fields.get(name) is None}
+        add_to(batch, described)
         return batch
 
 
-def _suspects(records: list[Record]) -> list[Record]:
-    """Records that may hold a trace, found by scanning all lines at once."""
-    lines = [record.line for record in records]
-    joined = b"\x00".join(lines)
+def _suspects(batch: Batch) -> list[int]:
+    """Places of the records that may hold a trace, found by scanning all lines at once."""
+    lines, columns = batch.lines, batch.columns
+    if columns is not None and columns.format == "json":  # none has a line break in it
+        joined, breaks = columns.text, False
+    else:
+        joined = b"\x00".join(lines)
+        breaks = b"\n" in joined
+    hints = [*_HINTS, *(_HINTS_IN_JSON if _escaped_break(joined) else ()), *(_HINTS_OF_SEVERAL_LINES if breaks else ())]
     ends: list[int] = []
     suspects: set[int] = set()
-    for search in [search for gates, searches in _HINTS if all(gate(joined) for gate in gates) for search in searches]:
+    for search in [search for gates, searches in hints if all(gate(joined) for gate in gates) for search in searches]:
         found = search(joined)
         while found is not None:
             ends = ends or list(accumulate([len(line) + 1 for line in lines]))
             place = bisect_right(ends, found.start())
             suspects.add(place)
             found = search(joined, ends[place])
-    return [records[place] for place in sorted(suspects)]
+    return sorted(suspects)
 
 
 def _whole(record: Record) -> Fields:

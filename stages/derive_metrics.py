@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
 import msgspec
@@ -20,6 +20,7 @@ from ..pipeline.log import log
 from ..pipeline.match import Match
 from ..pipeline.options import Duration, Template, decode_option
 from ._metric_sets import SETS
+from ._selection import Selection
 
 if TYPE_CHECKING:  # only the exporter needs it at run time
     from prometheus_client import core
@@ -36,10 +37,16 @@ _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 _EXEMPLAR_CHARS = 100  # OpenMetrics allows 128 for an exemplar's label name and value together
 _MOST_BUCKETS = 200
 
+_KNOWN = 1000
+_KNOWN_CHARS = 1000
+"""What is remembered of label values: so many of a metric, and none that is longer."""
+
 _NESTED: Final = (dict, list)
-_TEXT: Final = frozenset({str, type(None)})
+_NUMBERS: Final = frozenset({int, float})
 
 Labels = tuple[str, ...]
+Said = str | tuple[str | None, ...] | None
+"""What a record says for the labels of a metric, before it is made fit for a label: text alone where there is one."""
 
 HELP = "Derived from log records."
 """Where the config says nothing: a metric without a help text is a fault to Prometheus' own checks."""
@@ -72,8 +79,9 @@ class Metric(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     shown (OpenMetrics). Not for gauges."""
     max_series: int = 1000
     """How many combinations of label values it keeps; all further ones are counted under `__other__`."""
-    expire: Duration | None = None
-    """Forget a combination of label values that no record had for this long, by the times of the reads."""
+    expire: Duration | None = Duration(24 * 3600)
+    """Forget a combination of label values that no record had for this long, by the times of the reads. When it comes
+    back its counts begin at 0, which `rate()` takes for a restart. `null`: keep all of them."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What is wrong with its options: pairs of an option and a message with what would do."""
@@ -179,11 +187,12 @@ class DeriveMetrics(Stage):
 
     def process(self, batch: Batch) -> Batch:
         """Count the batch once for each metric."""
-        if batch.records:
+        if len(batch):
+            selection = Selection(batch)
             # All is worked out before any of it is counted: after an error the chain processes each record anew.
-            counted = [series.tally(batch) for series in self._series]
+            counted = [series.tally(selection) for series in self._series]
             for series, tally in zip(self._series, counted, strict=True):
-                series.add(tally)
+                series.add(tally, batch.read_at_ns)
         return batch
 
     def collect(self) -> Iterable[core.Metric]:
@@ -228,10 +237,9 @@ class DeriveMetrics(Stage):
 class _Tally(NamedTuple):
     """What one batch adds to one metric."""
 
-    values: Mapping[Labels, list[float]]
+    values: Mapping[Labels, Sequence[float]] = {}
     """The numbers to add by label values; of a gauge the last one."""
-    skipped: Counter[str]
-    read_at_ns: int
+    skipped: Mapping[str, int] = {}
     exemplars: Mapping[tuple[Labels, int], Exemplar] = {}
     """By label values and bucket, the last record that tells where it came from."""
 
@@ -246,6 +254,7 @@ class _Series:
         """How often a new series found no room, by the label to blame."""
         self._blamed = ""
         self._bounds = metric.bounds if metric.type == "histogram" else []
+        self._labels = _Fit()
         self._exemplars: dict[tuple[Labels, int], Exemplar] = {}
         self._values: dict[Labels, float] = {}
         """The sum of a counter or histogram, the last value of a gauge."""
@@ -255,33 +264,44 @@ class _Series:
         self._now = 0
         self._swept = 0
 
-    def tally(self, batch: Batch) -> _Tally:
+    def tally(self, selection: Selection) -> _Tally:
         """What a batch adds; nothing is changed yet."""
-        metric, skipped = self.metric, Counter[str]()
+        metric = self.metric
         if metric.match is not None:
-            batch = batch.with_records(metric.match.select(batch))
-        if not batch.records:
-            return _Tally({}, skipped, self._now)
-        keys = _keys(metric, batch)
+            selection = selection.select(metric.match)
+        if not len(selection):
+            return _Tally()
+        # A batch has few different label values: the records are counted by what they say, which is then made fit.
+        said, labels = _said(metric, selection), self._labels
         if not metric.value:
-            numbers = {key: [number * metric.scale] for key, number in Counter(keys).items()}
-            found = self._found(batch, keys, [1] * len(keys)) if metric.exemplar else {}
-            return _Tally(numbers, skipped, batch.read_at_ns, found)
-        values = batch.values(metric.value)
-        pairs = self._numbers(keys, values, skipped)
+            counts = Counter(said)
+            sums: defaultdict[Labels, list[float]] = defaultdict(list)
+            for raw, number in counts.items():
+                sums[labels[raw]].append(number * metric.scale)
+            found = self._found(selection, _said(metric, selection), repeat(1)) if metric.exemplar else {}
+            return _Tally(sums, {}, found)
+        values, skipped = selection[metric.value], Counter[str]()
+        if values.count(None) == len(values):
+            return _Tally({}, {"missing": len(values)})
+        said = list(said)
+        found = self._found(selection, said, values) if metric.exemplar else {}
+        if not self._all_count(values):
+            said, values = self._those_that_count(said, values, skipped)
         if metric.type == "gauge":
-            last = {key: [value * metric.scale] for key, value in dict(pairs).items()}
-            return _Tally(last, skipped, batch.read_at_ns)
-        groups: defaultdict[Labels, list[float]] = defaultdict(list)
-        for key, value in pairs:
-            groups[key].append(value * metric.scale)
-        found = self._found(batch, keys, values) if metric.exemplar else {}
-        return _Tally(groups, skipped, batch.read_at_ns, found)
+            last = dict(zip(map(labels.__getitem__, said), values, strict=True))
+            return _Tally({key: [value * metric.scale] for key, value in last.items()}, skipped)
+        groups: defaultdict[Said, list[float]] = defaultdict(list)
+        for raw, value in zip(said, values, strict=True):
+            groups[raw].append(value)
+        scaled: defaultdict[Labels, list[float]] = defaultdict(list)
+        for raw, group in groups.items():
+            scaled[labels[raw]] += [value * metric.scale for value in group]
+        return _Tally(scaled, skipped, found)
 
-    def add(self, tally: _Tally) -> None:
+    def add(self, tally: _Tally, read_at_ns: int) -> None:
         """Count it."""
         metric = self.metric
-        self._now = max(self._now, tally.read_at_ns)
+        self._now = max(self._now, read_at_ns)
         self.skipped.update(tally.skipped)
         rooms: dict[Labels, Labels] = {}
         for given, values in tally.values.items():
@@ -291,41 +311,57 @@ class _Series:
                 continue
             self._values[key] = self._values.get(key, 0.0) + sum(values)
             if metric.type == "histogram":
+                ordered = sorted(values)
+                # How many are at most each bound; what one bound has more than the one before is in its bucket.
+                upto = [0, *(bisect_right(ordered, bound) for bound in self._bounds), len(ordered)]
                 counts = self._buckets.setdefault(key, [0] * (len(self._bounds) + 1))
-                for value in values:
-                    counts[bisect_left(self._bounds, value)] += 1
+                for bucket, (low, high) in enumerate(pairwise(upto)):
+                    counts[bucket] += high - low
         for (given, bucket), exemplar in tally.exemplars.items():
             self._exemplars[rooms[given], bucket] = exemplar
 
-    def _found(self, batch: Batch, keys: list[Labels], values: list[Any]) -> dict[tuple[Labels, int], Exemplar]:
+    def _found(
+        self, selection: Selection, said: Iterable[Said], values: Iterable[Any]
+    ) -> dict[tuple[Labels, int], Exemplar]:
         """Of each series and bucket the last record with an id. A number that is text leads nowhere."""
         from prometheus_client.samples import Exemplar
 
-        name, scale, found = self.metric.exemplar, self.metric.scale, dict[tuple[Labels, int], Exemplar]()
-        lowest, highest = (0.0 if self.metric.type == "counter" else -_LARGEST), _LARGEST / max(1.0, abs(scale))
-        for record, key, value, own in zip(batch.records, keys, values, batch.values(name), strict=True):
-            if type(own) is not str or not 0 < len(own) <= _EXEMPLAR_CHARS:
-                continue
-            if (type(value) is float or type(value) is int) and lowest <= value <= highest:
-                bucket = bisect_left(self._bounds, value * scale) if self._bounds else 0
-                time = None if record.time_ns is None else record.time_ns / 1e9
-                found[key, bucket] = Exemplar({re.sub(r"\W", "_", name): own}, value * scale, time)
+        name, scale, (lowest, highest) = self.metric.exemplar, self.metric.scale, self._limits
+        last = {
+            (self._labels[raw], bisect_left(self._bounds, value * scale) if self._bounds else 0): (place, own, value)
+            for place, (own, raw, value) in enumerate(zip(selection[name], said, values, strict=False))
+            if type(own) is str and 0 < len(own) <= _EXEMPLAR_CHARS
+            if (type(value) is float or type(value) is int) and lowest <= value <= highest
+        }
+        found, times, label = dict[tuple[Labels, int], Exemplar](), selection.times, re.sub(r"\W", "_", name)
+        for series_and_bucket, (place, own, value) in last.items():
+            time_ns = times[place]
+            found[series_and_bucket] = Exemplar({label: own}, value * scale, None if time_ns is None else time_ns / 1e9)
         return found
 
-    def _numbers(self, keys: list[Labels], values: list[Any], skipped: Counter[str]) -> list[tuple[Labels, float]]:
-        """The pairs whose value counts; the others are counted as skipped."""
+    @cached_property
+    def _limits(self) -> tuple[float, float]:
+        """The lowest and the highest number that counts, before it is scaled."""
         highest = _LARGEST / max(1.0, abs(self.metric.scale))
-        lowest = 0.0 if self.metric.type == "counter" else -highest
-        # The comparison also refuses NaN and the infinities, and `type` booleans.
-        pairs = [
-            (key, value)
-            for key, value in zip(keys, values, strict=True)
-            if (type(value) is float or type(value) is int) and lowest <= value <= highest
-        ]
-        if len(pairs) == len(values):
-            return pairs
-        pairs = []
-        for key, value in zip(keys, values, strict=True):
+        return 0.0 if self.metric.type == "counter" else -highest, highest
+
+    def _all_count(self, values: list[Any]) -> bool:
+        """Whether all are numbers within the limits, as nearly always. NaN makes a sum that is not itself."""
+        lowest, highest = self._limits
+        return (
+            _NUMBERS.issuperset(map(type, values))
+            and lowest <= min(values)
+            and max(values) <= highest
+            and not math.isnan(sum(values))
+        )
+
+    def _those_that_count(
+        self, said: Iterable[Said], values: list[Any], skipped: Counter[str]
+    ) -> tuple[list[Said], list[float]]:
+        """What counts of the values, text that is a number among them; the others are counted as skipped."""
+        lowest, highest = self._limits
+        pairs = list[tuple[Said, float]]()
+        for raw, value in zip(said, values, strict=True):
             number = float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
             if number is None or number == "":
                 skipped["missing"] += 1
@@ -336,8 +372,8 @@ class _Series:
             elif number < lowest:
                 skipped["negative"] += 1
             else:
-                pairs.append((key, number))
-        return pairs
+                pairs.append((raw, number))
+        return [raw for raw, _ in pairs], [number for _, number in pairs]
 
     def _room(self, key: Labels) -> Labels:
         """The key, or `__other__` in each place when there is no room for one more."""
@@ -403,28 +439,42 @@ class _Series:
         return counter
 
 
-def _keys(metric: Metric, batch: Batch) -> list[Labels]:
-    """The label values of each record."""
-    if not metric.labels:
-        return [()] * len(batch.records)
-    return list(zip(*(_column(template, batch) for template in metric.labels.values()), strict=True))
+def _said(metric: Metric, selection: Selection) -> Iterable[Said]:
+    """What each record says for the labels, as it stands there."""
+    texts = [_column(template, selection) for template in metric.labels.values()]
+    if len(texts) == 1:  # no tuples are needed, which saves half of the time
+        return texts[0]
+    return zip(*texts, strict=True) if texts else repeat((), len(selection))
 
 
-def _column(template: Template, batch: Batch) -> list[str]:
+class _Fit(dict[Said, Labels]):
+    """The label values for what records say, made when they are first asked for."""
+
+    def __missing__(self, said: Said) -> Labels:
+        texts = said if isinstance(said, tuple) else (said,)
+        labels = tuple(map(sanitize, texts))
+        if sum(map(len, filter(None, texts))) <= _KNOWN_CHARS:
+            if len(self) >= _KNOWN:
+                self.clear()
+            self[said] = labels
+        return labels
+
+
+def _column(template: Template, selection: Selection) -> Sequence[str | None]:
+    """What each record says for one label: text or nothing, so that what is equal also reads alike."""
     if not template.fields:
-        return [sanitize(template.text)] * len(batch.records)
+        return [template.text] * len(selection)
     if template.parts[::2] == ["", ""]:
-        values = batch.values(template.fields[0])
-    else:
-        # Objects and lists as JSON, whatever their depth; Python's own way of writing them is nobody's label.
-        columns = [
-            [sanitize(value) if isinstance(value, _NESTED) else value for value in batch.values(field)]
-            for field in template.fields
-        ]
-        rows = zip(*columns, strict=True)
-        values = [template.render(dict(zip(template.fields, row, strict=True)).get) for row in rows]
-    # Only texts go into a set: 1, 1.0 and true would be one there, and a list has no place in it.
-    if not _TEXT.issuperset(map(type, values)):
-        values = [value if type(value) is str else sanitize(value) for value in values]
-    made = {value: sanitize(value) for value in set(values)}
-    return [made[value] for value in values]
+        name = template.fields[0]
+        return selection[name] if selection.is_text(name) else list(map(_plain, selection[name]))
+    # Objects and lists as JSON, whatever their depth; Python's own way of writing them is nobody's label.
+    parts = [
+        [sanitize(value) if isinstance(value, _NESTED) else value for value in selection[field]]
+        for field in template.fields
+    ]
+    rows = zip(*parts, strict=True)
+    return [template.render(dict(zip(template.fields, row, strict=True)).get) for row in rows]
+
+
+def _plain(value: object) -> str | None:
+    return value if value is None or type(value) is str else sanitize(value)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..pipeline.batch import Batch
 from ..pipeline.component import Stage
 from ..pipeline.options import Regex
-from ..pipeline.record import Fields, Record
+from ..pipeline.record import Fields
+from ._fields import add, own
 
 _TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?", re.DOTALL)
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
@@ -107,20 +108,24 @@ class Enrich(Stage):
 
     def process(self, batch: Batch) -> Batch:
         """Add the fields; a record that has them all stays untouched."""
-        if fixed := self._fixed(batch):
-            _add(batch.records, fixed, self.override)
+        for name, value in self._fixed(batch).items():
+            mine = [] if self.override else own(batch, name)
+            if mine.count(None) < len(mine):
+                add(batch, name, [value if one is None else None for one in mine])
+            else:
+                add(batch, name, [value] * len(batch))
         for pattern in self.patterns:
-            _search(batch.records, pattern)
+            _search(batch, pattern)
         for name, fields in self._first_of:
-            _take_first(batch.records, name, fields)
+            _take_first(batch, name, fields)
         if self.trace_id:
-            self._trace(batch.records)
+            self._trace(batch)
         if self.span_id:
-            _spans(batch.records, self.span_id)
+            _spans(batch, self.span_id)
         if self.carry:
             self._carry(batch)
         if self.derive_trace_id:
-            self._derive(batch.records)
+            self._derive(batch)
         return batch
 
     @cached_property
@@ -157,28 +162,33 @@ class Enrich(Stage):
         named = {_text(name): _text(text) for name, text in found.groupdict().items() if text is not None}
         return self._constant | named
 
-    def _trace(self, records: list[Record]) -> None:
-        is_plain, in_place = _TRACE_ID.fullmatch, self._trace_fields[0] == "trace_id"
-        for record in records:
-            own = record.fields
-            if in_place and type(value := own.get("trace_id")) is str and is_plain(value) and value != _NO_TRACE:
+    def _trace(self, batch: Batch) -> None:
+        mine, in_place = own(batch, "trace_id"), self._trace_fields[0] == "trace_id"
+        if in_place and _are_trace_ids(mine):
+            return
+        spans_of_its_own = own(batch, "span_id")
+        traces, spans = _nothing(batch), _nothing(batch)
+        for place, values in _rows(batch, self._trace_fields):
+            if in_place and type(values[0]) is str and _is_trace_id(values[0]):
                 continue
-            for name in self._trace_fields:
-                trace, span = _trace_of(own.get(name))
+            for value in values:
+                trace, span = _trace_of(value)
                 if trace:
-                    if trace != own.get("trace_id"):
-                        record.set("trace_id", trace)
-                    if span and own.get("span_id") is None:
-                        record.set("span_id", span)
+                    if trace != mine[place]:
+                        traces[place] = trace
+                    if span and spans_of_its_own[place] is None:
+                        spans[place] = span
                     break
+        add(batch, "trace_id", traces)
+        add(batch, "span_id", spans)
 
-    def _derive(self, records: list[Record]) -> None:
-        known = self._derived
-        for record in records:
-            own = record.fields
-            if own.get("trace_id") not in (None, ""):
+    def _derive(self, batch: Batch) -> None:
+        known, mine, traces = self._derived, own(batch, "trace_id"), _nothing(batch)
+        if _are_full(mine):
+            return
+        for place, values in _rows(batch, self.derive_trace_id):
+            if mine[place] not in (None, ""):
                 continue
-            values = tuple([own.get(name) for name in self.derive_trace_id])
             if not all(isinstance(value, str | int | float) and value != "" for value in values):
                 continue
             key = "\0".join(map(str, values))
@@ -188,7 +198,8 @@ class Enrich(Stage):
                     known.clear()
                 # 16 bytes of SHA-256; a trace id must not be zero (W3C Trace Context 3.2.2.3), which none ever is.
                 trace = known[key] = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-            record.set("trace_id", trace)
+            traces[place] = trace
+        add(batch, "trace_id", traces)
 
     @cached_property
     def _derived(self) -> dict[str, str]:
@@ -198,25 +209,26 @@ class Enrich(Stage):
         """Remember each session's last values, the session seen last at the end, and fill the gaps."""
         # Worked on as a copy: a batch that is processed anew must not meet what its later records left behind.
         sessions: dict[str, Fields] = dict(batch.state.get(self.name) or {})
-        for record in batch.records:
-            own = record.fields
-            key = own.get(_SESSION)
-            if not isinstance(key, str | int | float) or key == "":
+        filled = {name: _nothing(batch) for name in self.carry}
+        rows = zip(*[own(batch, name) for name in filled], strict=True)
+        for place, (key, values) in enumerate(zip(own(batch, _SESSION), rows, strict=True)):
+            if not (key.__class__ is str or isinstance(key, int | float)) or key == "":
                 continue
             session = str(key)[:_CARRIED_CHARS]
             known = sessions.pop(session, {})
             seen = known
-            for name in self.carry:
-                value = own.get(name)
+            for name, value in zip(filled, values, strict=True):
                 if value is None:
                     if name in known:
-                        record.set(name, known[name])
+                        filled[name][place] = known[name]
                 elif value != known.get(name) and _is_small(value):
                     seen = seen | {name: value}
             if seen:
                 sessions[session] = seen
                 if len(sessions) > _SESSIONS:
                     del sessions[next(iter(sessions))]
+        for name, column in filled.items():
+            add(batch, name, column)
         batch.state[self.name] = sessions
 
 
@@ -225,59 +237,78 @@ def _text(found: str | bytes) -> str:
     return found if isinstance(found, str) else found.decode("utf-8", "replace")
 
 
-def _add(records: list[Record], fixed: Fields, override: bool) -> None:
-    is_new = frozenset(fixed).isdisjoint
-    for record in records:
-        own = record.fields if record.parsed is None else record.parsed
-        new = fixed
-        if not (is_new(own) or override):
-            new = {name: value for name, value in fixed.items() if own.get(name) is None}
-        own.update(new)
-        # Each record needs its own dict: `Record.set` changes it.
-        if record.added is None:
-            record.added = new.copy()
-        else:
-            record.added.update(new)
+def _nothing(batch: Batch) -> list[Any]:
+    """A column that adds nothing, to be filled in."""
+    return [None] * len(batch)
 
 
-def _search(records: list[Record], pattern: Regex) -> None:
+def _rows(batch: Batch, names: Sequence[str]) -> Iterable[tuple[int, tuple[Any, ...]]]:
+    """The fields of each record that has one of them, other than null, with its place in the batch."""
+    columns = [own(batch, name) for name in names]
+    if all(column.count(None) == len(column) for column in columns):
+        return []
+    nothing = (None,) * len(names)
+    return [(place, row) for place, row in enumerate(zip(*columns, strict=True)) if row != nothing]
+
+
+def _are_full(values: list[Any]) -> bool:
+    """Whether each record has a value, so that nothing is to be filled in."""
+    return None not in values and "" not in values
+
+
+def _search(batch: Batch, pattern: Regex) -> None:
     """Put what the pattern finds in the lines beside the records' own fields."""
-    names = [(_text(name), place) for name, place in pattern.groups.items()]
-    for record in records:
-        found = pattern.search(record.line)
-        if found is None:
+    found = [(place, one) for place, one in enumerate(map(pattern.search, batch.lines)) if one is not None]
+    for name, group in pattern.groups.items() if found else ():
+        mine, texts = own(batch, _text(name)), _nothing(batch)
+        for place, one in found:
+            text = one.group(group)
+            if text is not None and mine[place] is None:
+                texts[place] = _text(text)
+        add(batch, _text(name), texts)
+
+
+def _take_first(batch: Batch, name: str, fields: list[str]) -> None:
+    mine, taken = own(batch, name), _nothing(batch)
+    if _are_full(mine):
+        return
+    for place, values in _rows(batch, fields):
+        if mine[place] in (None, ""):
+            value = next((value for value in values if value not in (None, "")), None)
+            if isinstance(value, str | int | float):
+                taken[place] = value
+    add(batch, name, taken)
+
+
+def _spans(batch: Batch, fields: list[str]) -> None:
+    mine, spans = own(batch, "span_id"), _nothing(batch)
+    for place, values in _rows(batch, fields):
+        if mine[place] is not None and "span_id" not in fields:
             continue
-        own = record.fields
-        for name, place in names:
-            text = found.group(place)
-            if text is not None and own.get(name) is None:
-                record.set(name, _text(text))
-
-
-def _take_first(records: list[Record], name: str, fields: list[str]) -> None:
-    for record in records:
-        own = record.fields
-        if own.get(name) not in (None, ""):
-            continue
-        value = next((value for field in fields if (value := own.get(field)) not in (None, "")), None)
-        if isinstance(value, str | int | float):
-            record.set(name, value)
-
-
-def _spans(records: list[Record], fields: list[str]) -> None:
-    for record in records:
-        own = record.fields
-        if own.get("span_id") is not None and "span_id" not in fields:
-            continue
-        for field in fields:
-            value = own.get(field)
+        for value in values:
             span = value.strip().lower() if isinstance(value, str) else ""
             if not _SPAN_ID.fullmatch(span):
                 span = _trace_of(value)[1]
             if span and span != _NO_SPAN:
-                if span != own.get("span_id"):
-                    record.set("span_id", span)
+                if span != mine[place]:
+                    spans[place] = span
                 break
+    add(batch, "span_id", spans)
+
+
+def _is_trace_id(value: str) -> bool:
+    return _TRACE_ID.fullmatch(value) is not None and value != _NO_TRACE
+
+
+def _are_trace_ids(values: list[Any]) -> bool:
+    """Whether all are trace ids as they should be written, looked at as one text with a break after every 32 digits."""
+    try:
+        joined = "\n".join(values).encode("ascii")
+    except (TypeError, UnicodeEncodeError):
+        return False
+    breaks = b"\n" * (len(values) - 1)
+    in_place = len(joined) == 33 * len(values) - 1 and joined[32::33] == breaks
+    return in_place and joined.translate(None, b"0123456789abcdef") == breaks and _NO_TRACE not in values
 
 
 def _trace_of(value: object) -> tuple[str, str]:

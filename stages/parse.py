@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 
 from ..pipeline.batch import Batch
+from ..pipeline.columns import Columns
 from ..pipeline.component import ANY, Stage
 from ..pipeline.options import Regex
 from ..pipeline.record import Fields, Format, Record
@@ -145,11 +146,11 @@ class Parse(Stage):
     def _take(self, batch: Batch) -> None:
         if self.format == "auto":
             self._auto(batch)
-        else:
-            found = self._objects(batch.lines) if self.format == "json" else self._texts(self.format, batch.lines)
-            if not self._make(batch, found):
-                rest = self._read(self.format, batch.records, found)
-                self._count("not_json" if self.format == "json" else "no_match", len(rest))
+            return
+        found = self._found(self.format, batch)
+        if not self._read_all(batch, self.format, found):
+            rest = self._read(self.format, batch.records, found)
+            self._count("not_json" if self.format == "json" else "no_match", len(rest))
 
     def _tell_hours(self, batch: Batch) -> None:
         """When clocks go back, tell the second of two equal hours by the event before."""
@@ -183,20 +184,21 @@ class Parse(Stage):
                 return self._later.read(value) or time
         return time
 
-    def _make(self, batch: Batch, found: Sequence[Fields | None]) -> bool:
-        """Where each line fits and has a time, as nearly always, make the records with all of it at once."""
-        if not batch.untouched or None in found or len(found) < len(batch) or self._dotted:
+    def _read_all(self, batch: Batch, name: str, found: Sequence[Fields | None]) -> bool:
+        """Where each line fits and has a time, as nearly always: read them all at once, without a record."""
+        columns = batch.columns
+        if columns is None or columns.extended or None in found or len(found) < len(batch) or self._dotted:
             return False
-        fields: Sequence[Fields] = found  # type: ignore[assignment]  # there is no None
-        form: Format = "json" if self.format == "json" else "text"
-        for name in self.timestamp if form == "json" else self._text_times:
-            values = [one.get(name) for one in fields]
+        fields: list[Fields] = found  # type: ignore[assignment]  # there is no None
+        form: Format = "json" if name == "json" else "text"
+        for time in self.timestamp if form == "json" else self._text_times:
+            values = [one.get(time) for one in fields]
             empty = values.count(None)
             if empty < len(values):
                 times = [] if empty else self._clock.read_all(values)
                 if not times or None in times:
                     return False
-                batch.make(form, times, fields)
+                columns.read(form, fields, times, self._names)
                 return True
         return False
 
@@ -208,6 +210,15 @@ class Parse(Stage):
         if first in names:
             names.remove(first)
             names.insert(0, first)
+        columns = batch.columns
+        if (
+            columns is not None
+            and first in names
+            and not self.types
+            and DOCKER not in columns.text
+            and self._read_all(batch, first, self._found(first, batch))
+        ):
+            return
         matched: dict[str, int] = {}
         rest: Sequence[Record] = batch.records
         # Docker's lines are JSON, too.
@@ -234,13 +245,20 @@ class Parse(Stage):
             self._refine(found)
         return found
 
-    def _objects(self, lines: Sequence[bytes]) -> list[Fields | None]:
+    def _found(self, name: str, batch: Batch) -> list[Fields | None]:
+        """What the lines of a batch say in this format."""
+        if name != "json":
+            return self._texts(name, batch.lines)
+        return self._objects(batch.columns or Columns(batch.lines, ()))
+
+    def _objects(self, columns: Columns) -> list[Fields | None]:
         """What the lines say if all of them are JSON by the book; else nothing."""
-        joined = b" ".join(lines)
         # The decoder passes over what nobody wants without looking at its bytes. And an event of several lines, though
         # JSON, would break an archive of lines: it stays text, and its fields are written anew.
+        if not _is_utf8(columns.text) or not columns.single:
+            return []
         try:
-            return list(map(self._decode, lines)) if _is_utf8(joined) and b"\n" not in joined else []
+            return list(map(self._decode, columns.lines))
         except _BAD_JSON:
             return []
 
@@ -248,7 +266,7 @@ class Parse(Stage):
         """Read the records as this format; return those that do not fit. `found`: what their lines say."""
         if found is None:
             lines = [record.line for record in records]
-            found = self._objects(lines) if name == "json" else self._texts(name, lines)
+            found = self._objects(Columns(lines, ())) if name == "json" else self._texts(name, lines)
         if name == "json":
             return self._read_json(records, found)
         if None not in found:

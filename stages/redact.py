@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..pipeline.batch import Batch
+from ..pipeline.columns import Columns
 from ..pipeline.component import Stage
 from ..pipeline.options import Regex, Secret
 from ..pipeline.record import Record
@@ -80,13 +81,16 @@ class Redact(Stage):
     keys: list[str] = []
     """More key names whose value is hidden whatever it is, beside the usual ones (`password`, `token`, `authorization`
     …), which go with `builtin`. `api_key` also means `apiKey`, `API-KEY` and `OPENAI_API_KEY`;
-    `token` means neither `max_tokens` nor `token_count`."""
+    `token` means neither `max_tokens` nor `token_count`. Text is searched for the values that `parse` found, as with
+    `deny`; one of less than 4 characters is hidden behind its name alone where the line shows it there."""
     allow: list[str] = []
     """Fields that are left alone, whatever is in them: `digest` wherever it stands, `usage.id` as id in usage at the
     top. Of JSON and of what stages found; a line of text is always searched as a whole."""
     deny: list[str] = []
     """Fields that are hidden whole, named as in `allow`. In text also where they stand as `name=value`, and wherever
-    the line shows the value of such a field that `parse` found; one that it does not show goes to the dead letter."""
+    the line shows the value that `parse` found: in upper or lower case, behind escapes, within colours, in parts, a
+    number or level by another spelling. A record whose line does not show it (a `level` out of syslog's priority) goes
+    to the dead letter."""
     pii: list[str] = []
     """Groups of personal data to hide as well: email, card, iban, phone, ip, ssn."""
     mode: Literal["mask", "hash"] = "mask"
@@ -131,11 +135,14 @@ class Redact(Stage):
 
     def process(self, batch: Batch) -> Batch:
         """Redact the batch. Raises ValueError on a record that cannot be redacted; the text never holds data."""
-        records = batch.records
         labels = self._cleaned(batch.labels)
         if labels is not batch.labels:
-            batch = batch.with_records(records)
-            batch.labels = labels
+            batch = batch.with_labels(labels)
+        columns = batch.columns
+        if columns is not None and not columns.extended and not self._fields.may_hide_named(columns):
+            self._redact_columns(columns)
+            return batch
+        records = batch.records
         raw = "text" in {record.format for record in records}
         if raw:
             self._count(self._fields.hide_named(records))
@@ -204,6 +211,19 @@ class Redact(Stage):
     def _count(self, found: Found) -> None:
         for rule, _secret in found:
             self._counts[rule] += 1
+
+    def _redact_columns(self, columns: Columns) -> None:
+        lines, parsed, raw = columns.lines, columns.parsed, columns.format == "text"
+        if hits := self._engine.search(lines, raw=raw, text=columns.text):
+            suspects = {place: lines[place] for place in hits}
+            scrub = self._engine.scrub if raw else partial(redact_lines, self._engine)
+            new = [(place, line, found) for place, (line, found) in scrub(suspects, hits).items()]
+            fields = self._fields.without(
+                [(None if parsed is None else parsed[place], found) for place, _, found in new]
+            )
+            columns.replace({place: (line, own) for (place, line, _), own in zip(new, fields, strict=True)})
+            for _, _, found in new:
+                self._count(found)
 
     def _redact(self, records: Sequence[Record], hits: Mapping[int, Sequence[Rule]]) -> None:
         texts = {place: rules for place, rules in hits.items() if records[place].format == "text"}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,8 +13,9 @@ import msgspec
 from ..pipeline.batch import Batch
 from ..pipeline.component import Stage
 from ..pipeline.excerpt import SMALLEST, level, marker, shortened
-from ..pipeline.record import Record
+from ..pipeline.record import Fields, Record
 from ._chats import ROLE, is_media, is_message, nested, without_media
+from ._fields import record_at
 from ._raw_json import RawObject, items, members, plain
 
 if TYPE_CHECKING:  # only the exporter needs it at run time
@@ -66,29 +68,53 @@ class Truncate(Stage):
 
     def process(self, batch: Batch) -> Batch:
         """Cut what is too long. Raises ValueError on a JSON record that cannot be cut to the limit."""
-        limit = self._limit
-        if self.max_messages:
-            for record in batch.records:
-                if record.format == "json" and ROLE in record.line:
-                    self._drop_messages(record)
-        if not limit:
+        columns = batch.columns
+        if columns is None or columns.rows or not self._first.isdisjoint(columns.added):
+            self._cut_records(batch.records)
             return batch
-        for record in [record for record in batch.records if len(record.line) > limit]:
-            if not self.fields:
-                self._cut_line(record)
-            elif record.format == "json":
-                self._cut_fields(record)
-            elif record.parsed is not None:
-                self._cut_dict(record.parsed, record)
-            elif "message" in self.fields:  # a line that nobody parsed is its own message
-                self._cut_line(record)
-        if self.fields:
-            first = {names[0] for _, names in self._paths}
-            for record in batch.records:
-                # added fields may come from anywhere: the line's length says nothing about them
-                if record.added and not first.isdisjoint(record.added):
-                    self._cut_dict(record.added, record)
+        changed: dict[int, tuple[bytes, Fields | None]] = {}
+        for place in self._places(columns.lines, chats=columns.format == "json"):
+            record = record_at(batch, place)
+            self._cut_record(record)
+            if record.line is not columns.lines[place] or record.parsed != (columns.parsed and columns.parsed[place]):
+                changed[place] = (record.line, record.parsed)
+        if changed:
+            columns.replace(changed)
         return batch
+
+    def _places(self, lines: list[bytes], *, chats: bool) -> Sequence[int]:
+        """Where a line is that may have to be cut."""
+        limit = self._limit or sys.maxsize
+        if self.max_messages and chats:
+            return [place for place, line in enumerate(lines) if len(line) > limit or ROLE in line]
+        if not [line for line in lines if len(line) > limit]:  # as nearly always, and in two thirds of the time
+            return ()
+        return [place for place, line in enumerate(lines) if len(line) > limit]
+
+    def _cut_records(self, records: list[Record]) -> None:
+        for place in self._places([record.line for record in records], chats=True):
+            self._cut_record(records[place])
+        if self.fields:
+            for record in records:
+                # added fields may come from anywhere: the line's length says nothing about them
+                if record.added and not self._first.isdisjoint(record.added):
+                    self._cut_dict(record.added, record)
+
+    def _cut_record(self, record: Record) -> None:
+        """Cut the line of one record, or the fields in it."""
+        is_json = record.format == "json"
+        if self.max_messages and is_json and ROLE in record.line:
+            self._drop_messages(record)
+        if not self._limit or len(record.line) <= self._limit:
+            return
+        if not self.fields:
+            self._cut_line(record)
+        elif is_json:
+            self._cut_fields(record)
+        elif record.parsed is not None:
+            self._cut_dict(record.parsed, record)
+        elif "message" in self.fields:  # a line that nobody parsed is its own message
+            self._cut_line(record)
 
     def collect(self) -> Iterable[Metric]:
         """Values cut, by field."""
@@ -110,6 +136,11 @@ class Truncate(Stage):
     @cached_property
     def _paths(self) -> list[tuple[str, list[str]]]:
         return [(path, path.split(".")) for path in self.fields]
+
+    @cached_property
+    def _first(self) -> frozenset[str]:
+        """The fields that hold those to look at."""
+        return frozenset(names[0] for _, names in self._paths)
 
     # text
 
@@ -167,7 +198,7 @@ class Truncate(Stage):
         if b"base64" in record.line:
             # Images first: neither URLs nor markers need escapes, so the line is JSON as before.
             record.line = without_media(record.line.decode("utf-8", "replace")).encode()
-            self._keep_step(record, set(record.parsed or ()))
+            self._keep_step(record, record.parsed or {}, members(record.line))
             excess = self._size(record.line) - self._limit
             if excess <= 0:
                 self._counts[_LINE] += 1
@@ -184,7 +215,7 @@ class Truncate(Stage):
                 raise ValueError(f"nothing left to cut: the line cannot be brought to {self._limit}")
             cap = max(SMALLEST, cap * 3 // 4)  # escapes take more room than what they stand for
         record.line = line
-        self._keep_step(record, {name for name, raw in new.items() if raw is not fields[name]})
+        self._keep_step(record, {name for name, raw in new.items() if raw is not fields[name]}, new)
         self._counts[_LINE] += 1
 
     def _lengths(self, raws: Iterable[bytes], depth: int = 0) -> Iterator[int]:
@@ -238,7 +269,7 @@ class Truncate(Stage):
         changed = {name for name in fields if self._without_messages(fields, name)}
         if changed:
             record.line = _encode(fields)
-            self._keep_step(record, changed)
+            self._keep_step(record, changed, fields)
             self._counts["messages"] += 1
 
     def _without_messages(self, holder: RawObject, name: str, depth: int = 0) -> bool:
@@ -274,30 +305,29 @@ class Truncate(Stage):
                 self._counts[path] += 1
         if changed:
             record.line = _encode(fields)
-            self._keep_step(record, changed)
+            self._keep_step(record, changed, fields)
 
     def _cut_at(self, fields: RawObject, names: list[str], depth: int) -> RawObject:
         """The object with the value at the end of the path cut; itself when that is short enough."""
         value = fields.get(names[depth])
-        if value is None or len(bytes(value)) <= self._limit:
+        if value is None or len(raw := bytes(value)) <= self._limit:
             return fields
         if depth == len(names) - 1:
             new = self._cut_raw(value, self._limit)
-        elif bytes(value)[:1] == b"{":
-            inner = members(bytes(value), depth)
+        elif raw[:1] == b"{":
+            inner = members(raw, depth)
             cut = self._cut_at(inner, names, depth + 1)
             new = value if cut is inner else msgspec.Raw(_encode(cut))
         else:
             return fields
         return fields if new is value else {**fields, names[depth]: new}
 
-    def _keep_step(self, record: Record, names: set[str]) -> None:
-        """What was decoded of the line before says the same as the line now."""
-        if record.parsed is not None:
-            fields = members(record.line)
-            for name in names & record.parsed.keys():
-                if not (record.added and name in record.added):
-                    record.parsed[name] = plain(fields[name])
+    def _keep_step(self, record: Record, names: Iterable[str], fields: RawObject) -> None:
+        """What was decoded of the line before says the same as the line now, which has these fields."""
+        parsed, added = record.parsed or {}, record.added or {}
+        for name in names:
+            if name in parsed and name not in added:
+                parsed[name] = plain(fields[name])
 
     def _cut_dict(self, fields: dict[str, Any], record: Record) -> None:
         """Cut decoded fields; a text line that shows the same value is cut with it."""

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from ..pipeline.ack import Ack
-from ..pipeline.batch import Batch, Chunk, Following, Position
+from ..pipeline.batch import Batch, Chunk, Position
+from ..pipeline.columns import Following
 from ..pipeline.component import Rejected, Sink, Source, Stage
 from ..pipeline.record import Record
 
@@ -23,7 +24,7 @@ def batch_of(
     labels = labels or {"source": "test"}
     texts = [line if isinstance(line, bytes) else msgspec.json.encode(line) for line in lines]
     end = sum(len(text) + 1 for text in texts)
-    chunk = Chunk("test", {"offset": end}, texts, Following(texts, 0), labels, end)
+    chunk = Chunk("test", {"offset": end}, texts, list(Following(texts, 0)), labels, end)
     ack = Ack(chunk.position, end, ())
     batch = Batch.of_chunk(chunk, labels.get("source", "test"), ack, READ_AT, {} if state is None else state)
     for place, line in enumerate(lines):

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, groupby, repeat
+from operator import add
 from typing import Any, NamedTuple, TypeAlias
 
 from ..batch import Batch, LineForm
@@ -19,16 +20,20 @@ from ._refusal import Sent
 Parts: TypeAlias = tuple[bytes, bytes, bytes]
 """A stream in a push request: its head, its labels, its entries."""
 
-Key: TypeAlias = tuple[str | None, ...] | str | None
-"""Values of the fields that labels are made of; where that is one field, its value."""
+Key: TypeAlias = tuple[str | None, ...]
+"""Values of the fields that labels are made of."""
 
 MOST_LABELS = 10_000
 """Labels to remember."""
 _TEXT = frozenset({str, type(None)})
 
 
-FILE, OFFSET, BYTES, SHA256 = POINTER = ("source_file", "source_offset", "line_bytes", "line_sha256")
-"""Metadata of an excerpt: where its whole line was read, how long that is, and the start of its SHA-256."""
+FILE, OFFSET, BYTES, SHA256, ARCHIVED = POINTER = (
+    *("source_file", "source_offset", "line_bytes", "line_sha256"),
+    "archive_sha256",
+)
+"""Metadata of an excerpt: where its whole line was read, how long that is, the start of its SHA-256, and of that of the
+line of JSON which an archive has of the record."""
 
 
 class Entry(NamedTuple):
@@ -65,17 +70,15 @@ class Streams:
         """Each stream of the batches by its labels, as it stands in a push request: all parts joined, they are one."""
         streams: dict[bytes, list[bytes]] = {}
         self._entries.seconds.clear()
-        for batch in batches:
+        for batch in filter(len, batches):
             lines, pointers = self._shipped(batch)
             times = batch.times
-            pieces = _Pieces(streams, self._labels)
-            if self._metadata_fields or pointers:
-                metadata = self._metadata(batch, pointers)
-                self._entries.write_with(pieces, self._keys(batch), lines, times, metadata)
-            elif isinstance(times, range) and not self._labels.fields:
+            pieces = _Pieces(streams, self._labels, self._columns(batch))
+            metadata = self._metadata(batch, pointers) if self._metadata_fields or pointers else None
+            if isinstance(times, range) and not self._labels.fields and metadata is None:
                 self._entries.write_ticks(pieces[()], lines, times)
             else:
-                self._entries.write(pieces, self._keys(batch), lines, times)
+                self._entries.write(pieces, pieces.keys_of_entries, lines, times, metadata)
         return {labels: stream(labels, entries) for labels, entries in streams.items()}
 
     def span(self) -> tuple[int, int]:
@@ -89,7 +92,7 @@ class Streams:
         return [
             Entry(labels[key], batch, record)
             for batch in batches
-            for key, record in zip(self._keys(batch), batch.records, strict=False)
+            for key, record in zip(_keys(self._columns(batch)), batch.records, strict=False)
         ]
 
     def sent(self, entries: Sequence[Entry]) -> list[Sent]:
@@ -123,6 +126,7 @@ class Streams:
             return lines, {}
         shipped = list(lines)
         pointers: dict[int, dict[str, str]] = {}
+        archived = batch.shipped("json")
         for place, line in enumerate(lines):
             if len(line) > most:
                 shipped[place] = excerpt(line, most)
@@ -131,28 +135,30 @@ class Streams:
                     OFFSET: str(batch.records[place].offset),
                     BYTES: str(len(line)),
                     SHA256: digest(line),
+                    ARCHIVED: digest(archived[place]),
                 }
                 pointers[place] = {name: text for name, text in pointer.items() if text and name in self._pointers}
         return shipped, pointers
 
-    def _keys(self, batch: Batch) -> Iterable[Key]:
-        """For each record the values that its labels are made of."""
-        columns = [_texts(batch.values(field)) for field in self._labels.fields]
-        if len(columns) == 1:
-            return columns[0]
-        return zip(*columns, strict=True) if columns else repeat(())
+    def _columns(self, batch: Batch) -> list[list[str | None]]:
+        """The values that labels are made of."""
+        return [_texts(batch.values(field)) for field in self._labels.fields]
 
     def _metadata(self, batch: Batch, pointers: Mapping[int, Mapping[str, str]]) -> Sequence[bytes]:
-        columns = [
-            pairs.column(_texts(batch.values(field)))
-            for pairs, (_, field) in zip(self._pairs, self._metadata_fields, strict=True)
-        ]
-        if not pointers:
-            return columns[0] if len(columns) == 1 else [b"".join(pairs) for pairs in zip(*columns, strict=True)]
-        found = [b"".join(pairs) for pairs in zip(*columns, strict=True)] if columns else [b""] * len(batch)
+        found = [b""] * len(batch)
+        for pairs, (_, field) in zip(self._pairs, self._metadata_fields, strict=True):
+            values = batch.values(field)
+            if values.count(None) < len(values):
+                column = pairs.column(_texts(values))
+                found = list(map(add, found, column)) if any(found) else column
         for place, pointer in pointers.items():
             found[place] += b"".join(self._pointers[name].column([text])[0] for name, text in pointer.items())
         return found
+
+
+def _keys(columns: Sequence[Sequence[str | None]]) -> Iterable[Key]:
+    """Row by row."""
+    return zip(*columns, strict=True) if columns else repeat(())
 
 
 class _Labels(dict[Key, bytes]):
@@ -163,7 +169,7 @@ class _Labels(dict[Key, bytes]):
         self._templates = sorted(templates.items())
 
     def __missing__(self, key: Key) -> bytes:
-        values = dict(zip(self.fields, key if isinstance(key, tuple) else (key,), strict=True))
+        values = dict(zip(self.fields, key, strict=True))
         pairs = []
         for name, template in self._templates:
             value = template.render(lambda field: sanitize(values[field]))
@@ -176,15 +182,24 @@ class _Labels(dict[Key, bytes]):
         return labels
 
 
-class _Pieces(dict[Key, list[bytes]]):
-    """By the values of its labels, what was written of a stream: several values may come to the same labels."""
+class _Pieces(dict[Any, list[bytes]]):
+    """What was written of each stream, by those values of its labels in which the entries differ."""
 
-    def __init__(self, streams: dict[bytes, list[bytes]], labels: _Labels) -> None:
+    def __init__(self, streams: dict[bytes, list[bytes]], labels: _Labels, columns: Sequence[list[str | None]]) -> None:
         self._streams = streams
         self._labels = labels
+        self._first = [column[0] for column in columns]
+        self._differ = [place for place, column in enumerate(columns) if column.count(column[0]) < len(column)]
+        differ = [columns[place] for place in self._differ]
+        self.keys_of_entries: Iterable[Any] = differ[0] if len(differ) == 1 else _keys(differ)
+        """A value where one column differs, for tuples take twice the time."""
 
-    def __missing__(self, key: Key) -> list[bytes]:
-        pieces = self[key] = self._streams.setdefault(self._labels[key], [])
+    def __missing__(self, key: Any) -> list[bytes]:
+        whole = list(self._first)
+        for place, value in zip(self._differ, [key] if len(self._differ) == 1 else key, strict=True):
+            whole[place] = value
+        # Several values may come to the same labels.
+        pieces = self[key] = self._streams.setdefault(self._labels[tuple(whole)], [])
         return pieces
 
 

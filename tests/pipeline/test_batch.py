@@ -81,14 +81,14 @@ def test_a_batch_of_a_chunk_has_its_lines_and_times_before_it_has_records() -> N
     batch.set_times(range(50, 52))
     assert (len(batch), batch.lines, batch.times, batch.ends()) == (2, [b"a", b"bc"], range(50, 52), (50, 51))
     assert batch.measure() == 3
-    assert batch.untouched
+    assert batch.columns is not None
 
 
 def test_records_made_later_have_the_times_that_were_set_before() -> None:
     batch = chunk_of(b"a\nbc\n")
     batch.set_times(range(50, 52))
     assert batch.records == [Record(b"a", 100, 50), Record(b"bc", 102, 51)]
-    assert not batch.untouched
+    assert batch.columns is None
     assert batch.records[0] is batch.records[0]
     assert (len(batch), batch.lines, batch.times, batch.ends()) == (2, [b"a", b"bc"], [50, 51], (50, 51))
 

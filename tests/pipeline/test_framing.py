@@ -137,6 +137,11 @@ LOG_LINES = [
     b'{"log":"part","stream":"stdout","time":"x"}',
     b'{"log":"rest\\n","stream":"stdout","time":"x"}',
     b"plain text",
+    b"[SQL: SELECT 1]",
+    b"During handling of the above exception, another exception occurred:",
+    b"job failed: DivisionByZeroError: x in /a.php:2",
+    b"Unexpected exception:",
+    b"package:a/a.dart 2:3  main",
     b"  indented",
     "grün ✓ 漢字 🎉".encode(),
     b"\xff\xfe\x80\x80\x80\x80\x80\x80",
@@ -189,6 +194,24 @@ def test_the_events_do_not_depend_on_how_much_is_read_at_once(
     left_out = bytes(covered).replace(b"\r", b"").replace(b"\n", b"")
     assert len(left_out) <= whole.cut
     assert whole.offsets == sorted(set(whole.offsets))
+
+
+@given(
+    lines=some_lines,
+    cuts=st.lists(st.integers(0, 1 << 20), max_size=5),
+    mode=st.sampled_from(MODES),
+    number=st.integers(0, 1 << 20),
+)
+def test_a_restart_at_the_start_of_any_event_gives_the_same_events(
+    lines: list[bytes], cuts: list[int], mode: Mode, number: int
+) -> None:
+    data = b"".join(line + b"\n" for line in lines)
+    framing = framer(mode, MIB, "split")
+    whole = framing.split(data, 0, final=True)
+    at = number % (len(whole.lines) + 1)
+    begin = [*whole.offsets, len(data)][at]
+    again = feed(framing, parts_of(data[begin:], cuts), begin)
+    assert (again.lines, list(again.offsets)) == (whole.lines[at:], list(whole.offsets)[at:])
 
 
 @pytest.mark.parametrize("mode", MODES, ids=["off", "traceback", "container", "pattern"])
@@ -377,6 +400,79 @@ def test_bare_lines_do_not_wait() -> None:
 )
 def test_bare_traces_end_where_they_end(text: str, events: int) -> None:
     assert len(framer("traceback", MIB, "split").split(text.encode(), 0, final=True).lines) == events
+
+
+PYTHON = 'Traceback (most recent call last):\n  File "a", line 1, in f\n'
+RECORD = "2026-11-03 10:00:00 INFO up\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "events"),
+    [
+        pytest.param(f"{PYTHON}E: 2 errors\nport\nmissing\n{RECORD}", [5, 1], id="a record behind it"),
+        pytest.param(f"{PYTHON}E: 2 errors\nport\nmissing\n", [3, 1, 1], id="no record behind it"),
+        pytest.param(f"{PYTHON}E: 2 errors\n\nport\n\n{RECORD}", [5, 1], id="blank lines in it and behind it"),
+        pytest.param(f"{PYTHON}E: 2 errors\n  port\nhost\nmissing\n{RECORD}", [6, 1], id="indented lines in it"),
+        pytest.param(f"{PYTHON}E: x\n\n{RECORD}", [3, 1], id="one line"),
+        pytest.param(f"{PYTHON}E: x\n" + "more\n" * 16 + RECORD, [19, 1], id="16 lines"),
+        pytest.param(f"{PYTHON}E: x\n" + "more\n" * 17 + RECORD, [3, *[1] * 17, 1], id="17 lines"),
+        pytest.param(f"{PYTHON}E: x\n{'y' * 20_000}\nmore\n{RECORD}", [3, 1, 1, 1], id="more than 16 KiB"),
+        pytest.param(f"{PYTHON}E: x\nnote\n{PYTHON}E: y\nmore\n{RECORD}", [3, 1, 4, 1], id="another traceback"),
+        pytest.param(
+            f"{PYTHON}E: x\nnote\n\nDuring handling of the above exception, another exception occurred:\n\n"
+            f"{PYTHON}F: y\nplain\n",
+            [10, 1],
+            id="in a chain",
+        ),
+        pytest.param(
+            f"{PYTHON}sqlalchemy.exc.IntegrityError: (psycopg.errors.UniqueViolation) twice\nDETAIL:  Key (id)=(7).\n"
+            "[SQL: INSERT INTO t VALUES (?)]\n[parameters: (7,)]\n"
+            "(Background on this error at: https://sqlalche.me/e/20/gkpj)\nplain\n",
+            [7, 1],
+            id="of a database",
+        ),
+        pytest.param(f'{PYTHON}E: {{\n  "port": 0\n}}\nplain\n', [5, 1], id="brackets"),
+    ],
+)
+def test_the_message_of_a_bare_traceback_goes_on_to_the_next_record(text: str, events: list[int]) -> None:
+    data = text.encode()
+    framing = framer("traceback", MIB, "split")
+    framed = framing.split(data, 0, final=True)
+    assert [line.count(b"\n") + 1 for line in framed.lines] == events
+    assert feed(framing, [data[i : i + 1] for i in range(min(len(data), 3000))] + [data[3000:]]) == framed
+    wrapped = framer("container", MIB, "split").split(cri(*(f"stderr F {line}" for line in text.split("\n"))), 0, True)
+    begun = [line.partition(b"\n")[0][len(CRI) + len("stderr F ") :] for line in wrapped.lines]
+    assert list(filter(None, begun)) == [line.partition(b"\n")[0] for line in framed.lines]
+
+
+def test_a_message_that_would_be_too_long_with_its_lines_ends_at_its_first_one() -> None:
+    data = f"{PYTHON}E: x\n{'y' * 90}\n{RECORD}".encode()
+    assert [line.count(b"\n") + 1 for line in Tracebacks(100, "split").split(data, 0, final=True).lines] == [3, 1, 1]
+
+
+def test_lines_that_may_be_part_of_a_message_wait_for_a_record_until_they_are_too_many() -> None:
+    framing = framer("traceback", MIB, "split")
+    data = f"{PYTHON}E: x\n".encode() + b"more\n" * 15
+    assert framing.split(data, 0, final=False).lines == []
+    assert len(framing.split(data + b"more\n" * 2, 0, final=False).lines) == 18
+
+
+REAL = [
+    path
+    for path in sorted((Path(__file__).parents[1] / "stages" / "tracebacks").glob("*.txt"))
+    if path.stem != "js_logged"  # more than one record
+]
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+def test_what_a_real_program_printed_before_a_record_is_one_event(path: Path) -> None:
+    trace = path.read_bytes().strip(b"\n")
+    data = b"starting\n" + trace + b"\n" + RECORD.encode()
+    assert framer("traceback", MIB, "split").split(data, 0, final=True).lines == [
+        b"starting",
+        trace,
+        RECORD[:-1].encode(),
+    ]
 
 
 CRI = "2026-11-03T10:00:00.5Z "

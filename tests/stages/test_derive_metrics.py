@@ -202,6 +202,18 @@ def test_a_series_that_is_silent_for_long_is_forgotten(kind: str) -> None:
     assert any("new" in sample for sample in exported(stage))
 
 
+@pytest.mark.parametrize(("options", "kept"), [({}, False), ({"expire": None}, True)], ids=["by default", "null"])
+def test_a_day_of_silence_forgets_a_series_unless_it_is_told_not_to(options: dict[str, Any], kept: bool) -> None:
+    stage = derive({"name": "n_total", "type": "counter", "match": '{a="x"}'} | options)
+    run_stage(stage, rows({"a": "x"}))
+    run_stage(stage, rows({"a": "other"}, seconds=24 * 3600))
+    assert exported(stage) == {"n_total": 1}
+    run_stage(stage, rows({"a": "other"}, seconds=24 * 3600 + 1))
+    assert exported(stage) == ({"n_total": 1} if kept else {})
+    run_stage(stage, rows({"a": "x"}, seconds=24 * 3600 + 2))
+    assert exported(stage) == {"n_total": 2 if kept else 1}
+
+
 def test_a_forgotten_series_makes_room_for_a_new_one() -> None:
     stage = derive(
         {"name": "n_total", "type": "counter", "labels": {"a": "{a}"}, "expire": "1m", "max_series": 1},
@@ -248,6 +260,35 @@ def test_a_batch_counts_as_its_records_one_by_one(fields: list[dict[str, Any]], 
     assert {sanitize(one.get("k")) for one in fields} == {
         name[11:-1] for name in exported(whole) if name.startswith("n_total")
     }
+
+
+numbers = st.sampled_from([None, 0, 1, 0.5, -2, 7.25, True, "3", "x", [1], 1e308, float("inf"), 10**400])
+texts = st.sampled_from([None, "a", "b c", "", 1, True, 1.0, ["l"], {"d": 1}, UUID, f"a {UUID}"])
+named = st.fixed_dictionaries({}, optional={"v": numbers, "k": texts, "m": texts, "id": texts, "source": texts})
+
+
+@given(st.lists(named, min_size=1, max_size=12))
+def test_a_batch_without_records_counts_as_its_records_do(fields: list[dict[str, Any]]) -> None:
+    shared: dict[str, Any] = {"labels": {"k": "{k}", "both": "{m}-{v}", "fixed": "x"}, "exemplar": "id"}
+    metrics: list[dict[str, Any]] = [
+        {"name": "all_total", "type": "counter", **shared},
+        {"name": "some_total", "type": "counter", "match": '{k!="", m=~"a|1|"} or {v="3"}', "labels": {"m": "{m}"}},
+        {"name": "sums_total", "type": "counter", "value": "v", "scale": 0.5, **shared},
+        {"name": "took", "type": "histogram", "value": "v", "scale": 2, "buckets": [0, 1, 14.5], **shared},
+        {"name": "level", "type": "gauge", "value": "v", "labels": {"k": "{k}", "source": "{source}"}},
+        {"name": "nothing", "type": "histogram", "value": "w", "labels": {}},
+    ]
+    in_columns, in_records, one_by_one = (derive(*metrics) for _ in range(3))
+    batch = batch_of(*(b"x" for _ in fields))
+    assert batch.columns is not None
+    batch.columns.read("text", fields, [10**9 * place for place in range(len(fields))], None)
+    run_stage(in_columns, batch)
+    assert batch.columns is not None
+    for record in batch.records:
+        run_stage(one_by_one, batch.with_records([record]))
+    run_stage(in_records, batch)
+    assert openmetrics(in_columns) == openmetrics(in_records)
+    assert sorted(openmetrics(in_records)) == sorted(openmetrics(one_by_one))
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,7 @@ def test_fields_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     stage = enrich(environment={"deploy": "TAILRACE_TEST_STAGE", "gone": "TAILRACE_TEST_UNSET"})
     monkeypatch.setenv("TAILRACE_TEST_STAGE", "green")
     batch = run_stage(stage, json_batch({"x": 1}, {"deploy": "own"}))
-    assert [record.added for record in batch.records] == [{"deploy": "green"}, {}]
+    assert [record.added for record in batch.records] == [{"deploy": "green"}, None]
     monkeypatch.setenv("TAILRACE_TEST_STAGE", "red")
     assert run_stage(stage, json_batch({"x": 1})).records[0].added == {"deploy": "green"}
 

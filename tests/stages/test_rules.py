@@ -51,3 +51,22 @@ def test_a_pattern_that_is_no_expression_says_so_without_more() -> None:
 
 def test_entropy_counts_bits() -> None:
     assert (entropy(b""), entropy(b"aaaa"), entropy(b"abcd")) == (0, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "scanned"),
+    [
+        pytest.param(r"\b[a-f0-9]{32}-[a-f0-9]{8}\b", r"[a-f0-9]-[a-f0-9]{8}\b", id="a count in front of a character"),
+        pytest.param(r"\b[a-f0-9]{32}\b", None, id="nothing behind the count"),
+        pytest.param(r"\b[a-f0-9]{32}-?x", None, id="a character that may be missing"),
+        pytest.param(r"\b[a-f0-9]{32}-x|y", None, id="two branches"),
+        pytest.param(r"\bkey-[a-f0-9]{32}", None, id="a word in front"),
+    ],
+)
+def test_a_long_counted_head_is_short_in_the_scan_alone(pattern: str, scanned: str | None) -> None:
+    rule = Rule("r", pattern)
+    assert (rule.pattern == scanned) is (scanned is not None)
+    data = b"id=" + b"0f" * 16 + b"-0123abcd."
+    assert [data[start:end] for _, start, end in rule.find([data])] == (
+        [data[3:-1]] if scanned else [data[3:35]] if pattern.endswith(r"\b") else []
+    )

@@ -89,7 +89,7 @@ def test_entries_with_metadata_are_read_back_as_they_were(
     lines, times = columns(given)
     pairs = [b"".join(Pairs(name).column([value])[0] for name, value in one.items()) for one in metadata[: len(given)]]
     metadata = [{name: value for name, value in one.items() if value} for one in metadata]
-    writer.write_with({"": entries}, repeat(""), lines, times, pairs)
+    writer.write({"": entries}, repeat(""), lines, times, pairs)
     assert [tuple(one) for one in read_push(stream(b'{a="b"}', entries))] == [
         ('{a="b"}', at, line, one) for (line, at), one in zip(given, metadata, strict=False)
     ]
@@ -100,7 +100,7 @@ def test_both_ways_write_the_same_entry(given: Given) -> None:
     with_metadata: list[bytes] = []
     without: list[bytes] = []
     Entries().write({"": without}, repeat(""), *columns(given))
-    Entries().write_with({"": with_metadata}, repeat(""), *columns(given), [b""] * len(given))
+    Entries().write({"": with_metadata}, repeat(""), *columns(given), [b""] * len(given))
     assert b"".join(with_metadata) == b"".join(without)
 
 
@@ -128,7 +128,7 @@ def test_any_time_takes_twelve_bytes_and_comes_back(read_push: Read, time_ns: in
 
 def test_a_value_that_is_not_utf_8_becomes_readable(read_push: Read) -> None:
     writer, entries = Entries(), list[bytes]()
-    writer.write_with({"": entries}, [""], [b"x"], [0], Pairs("id").column(["a\udc80b"]))
+    writer.write({"": entries}, [""], [b"x"], [0], Pairs("id").column(["a\udc80b"]))
     assert read_push(stream(b"", entries))[0].metadata == {"id": "a?b"}
 
 
@@ -147,3 +147,9 @@ def test_the_heads_that_are_remembered_are_bounded(read_push: Read) -> None:
 def test_a_column_has_a_piece_for_each_value_that_is_not_empty() -> None:
     pairs = Pairs("id")
     assert pairs.column(["a", None, "", "bc"]) == [pairs[1] + b"a", b"", b"", pairs[2] + b"bc"]
+
+
+@given(st.lists(st.sampled_from(["ab", "cd", "\0b", "\xe9x", "a\n"]), max_size=5))
+def test_a_column_of_equal_lengths_has_the_same_pieces(values: list[str]) -> None:
+    pairs = Pairs("id")
+    assert pairs.column(values) == [pairs.column([value, None])[0] for value in values]
