@@ -23,17 +23,18 @@ _prctl = ctypes.CDLL(None).prctl
 def running(
     command: list[str],
     *,
-    core: int,
+    core: int | None,
     nice: int = 0,
     output: IO[bytes] | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own, pinned to a core; it ends with the block, or when the benchmark is killed."""
+    """A process in a session of its own; it ends with the block, or when the benchmark is killed. None: on any core."""
 
     def before_exec() -> None:
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        os.sched_setaffinity(0, {core})
+        if core is not None:
+            os.sched_setaffinity(0, {core})
         os.nice(nice)
 
     process = subprocess.Popen(

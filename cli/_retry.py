@@ -16,6 +16,7 @@ from ..config.problem import EXIT_CODE, errors
 from ..pipeline.checkpoint import StateError
 from ..pipeline.component import ProbeError
 from ..pipeline.dead_letter import Letter
+from ..pipeline.division import is_divided
 from ..pipeline.log import log
 from ..pipeline.retry import Outcome, Retry
 from ._ship import dead_letter_of
@@ -30,6 +31,10 @@ def retry(path: Path, goes: Callable[[Letter], bool], *, json: bool) -> int:
         return EXIT_CODE
     dead_letter = dead_letter_of(config)
     try:
+        if is_divided(config.state):
+            from ._shared import gather  # as in a run
+
+            gather(config)
         outcome = asyncio.run(
             Retry(
                 config.sources,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..config.data_flow import wanted
@@ -16,6 +18,7 @@ from ..config.problem import EXIT_CODE, errors
 from ..pipeline.checkpoint import StateError
 from ..pipeline.component import ProbeError
 from ..pipeline.dead_letter import FILE, DeadLetter
+from ..pipeline.division import is_divided
 from ..pipeline.log import log
 from ..pipeline.runner import Runner
 from .check import show
@@ -36,12 +39,17 @@ def ship(path: Path, *, once: bool, offline: bool) -> int:
     gc.collect()
     gc.freeze()
     gc.disable()
-    try:
-        if sys.platform == "win32":
-            return asyncio.run(_run(config, once=once, offline=offline))
-        import uvloop
+    if config.workers == 1:
+        return guarded(config, lambda: _alone(config, once=once, offline=offline))
+    from ._shared import ship_shared  # processes of their own, of which a single one knows nothing
 
-        return uvloop.run(_run(config, once=once, offline=offline))
+    return ship_shared(config, once=once, offline=offline)
+
+
+def guarded(config: Config, work: Callable[[], int]) -> int:
+    """Do the work, and tell what keeps it from being done. Returns the exit code."""
+    try:
+        return work()
     except StateError as error:
         show([config.problem("state", str(error))], sys.stderr)
         return EXIT_CODE
@@ -53,6 +61,23 @@ def ship(path: Path, *, once: bool, offline: bool) -> int:
         for cause in group.exceptions:
             log.error("stopped by an error", error=f"{type(cause).__name__}: {cause}")
         return 1
+
+
+def in_loop(work: Coroutine[Any, Any, int]) -> int:
+    """Run this in the fastest event loop that there is."""
+    if sys.platform == "win32":
+        return asyncio.run(work)
+    import uvloop
+
+    return uvloop.run(work)
+
+
+def _alone(config: Config, *, once: bool, offline: bool) -> int:
+    if is_divided(config.state):
+        from ._shared import gather
+
+        gather(config)
+    return in_loop(_run(config, once=once, offline=offline))
 
 
 def _keep_freed_memory() -> None:
@@ -74,11 +99,16 @@ def dead_letter_of(config: Config) -> DeadLetter:
     return DeadLetter(config.state / FILE, config.dead_letter.max_bytes, config.dead_letter.when_full)
 
 
+async def tried(config: Config) -> int:
+    """Try all endpoints. Returns the exit code that they make; 0 where the start may go on."""
+    problems = await probe(config)
+    show(problems, sys.stderr)
+    return EXIT_CODE if errors(problems) else 0
+
+
 async def _run(config: Config, *, once: bool, offline: bool) -> int:
-    if not offline and (problems := await probe(config)):
-        show(problems, sys.stderr)
-        if errors(problems):
-            return EXIT_CODE
+    if not offline and (code := await tried(config)):
+        return code
     runner = Runner(
         config.sources,
         config.stages,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,10 @@ def query(
     last: Annotated[int | None, typer.Option(min=1, help="Only the last this many records.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="Not before: 2026-11-01T08:00Z, or 1h30m (ago).")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Before: 2026-11-01T09:00Z, or 15m (ago).")] = None,
+    sha256: Annotated[
+        str,
+        typer.Option(help="Only what has this SHA-256 as it is stored, or its first digits: that of an excerpt."),
+    ] = "",
     json: Annotated[
         bool | None,
         typer.Option("--json/--raw", help="JSON lines, or lines as they are stored (in a pipe: JSON lines)."),
@@ -30,6 +35,8 @@ def query(
 
     if limit and last:
         raise typer.BadParameter("not together with --limit", param_hint="--last")
+    if not re.fullmatch("[0-9a-fA-F]{0,64}", sha256):
+        raise typer.BadParameter("hex digits, at most 64 of them", param_hint="--sha256")
     now_ns = time.time_ns()
     start_ns, end_ns = moment(start, now_ns, "--from"), moment(end, now_ns, "--to")
     try:
@@ -41,7 +48,14 @@ def query(
         _refuse(str(error))
     direction: Literal["forward", "backward"] = "backward" if last else "forward"
     found = search(
-        expression, files, start_ns=start_ns, end_ns=end_ns, limit=limit or last, direction=direction, warn=_say
+        expression,
+        files,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        limit=limit or last,
+        direction=direction,
+        sha256=sha256,
+        warn=_say,
     )
     try:
         show(reversed(list(found)) if last else found, json)

@@ -52,13 +52,20 @@ def status(
 def status_of(home: Home) -> Status:
     """What the state folder tells, and what the run that holds it adds. Raises StateError and OSError."""
     from ..pipeline.component import Source
-    from ..pipeline.status import of_state
+    from ..pipeline.dead_letter import FILE, DeadLetter
+    from ..pipeline.division import folders
+    from ..pipeline.status import holder, merged, of_state
 
     def extent(source: str, position: Position) -> int | None:
         cls = home.sources.get(source)
         return cls.extent(position) if cls is not None and issubclass(cls, Source) else None
 
-    told = of_state(home.state, home.sources, home.sinks, extent)
+    if workers := folders(home.state):
+        parts = [of_state(folder, home.sources, home.sinks, extent) for folder in workers]
+        told = merged(parts, home.state, holder(home.state))
+        told.dead_letters = DeadLetter(home.state / FILE).counts()
+    else:
+        told = of_state(home.state, home.sources, home.sinks, extent)
     if told.running and home.exporter is not None:
         running = _ask(home.exporter.listen.host, home.exporter.listen.port)
         if running is not None and running.pid == told.pid:
@@ -100,8 +107,11 @@ def _print(told: Status) -> None:
     if told.running and not told.version:
         console.print("the run itself does not answer (no exporter): this is what the state folder tells")
     files = Table("source", "file", "position", "size", "lag", "unaccounted", "error", box=None, pad_edge=False)
+    shared = any(one.worker is not None for one in told.partitions)
+    if shared:
+        files.add_column("worker")
     for one in told.partitions:
-        files.add_row(*(printable(cell) for cell in _file(one)))
+        files.add_row(*(printable(cell) for cell in _file(one)), *([str(one.worker)] if shared else []))
     seen = {(one.source, one.path) for one in told.partitions}
     for source, errors in told.errors.items():
         for path, error in errors.items():

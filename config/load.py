@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -23,6 +23,7 @@ from .problem import ConfigError, Problem, did_you_mean, errors
 Kind = Literal["source", "stage", "sink"]
 C = TypeVar("C", bound=Component)
 
+MOST_WORKERS = 64
 _STAND_IN = ContextVar("_STAND_IN", default=False)
 """Whether secrets are not to be read: options are decoded far below where that is known."""
 _BASES: dict[Kind, type[Component]] = {"source": Source, "stage": Stage, "sink": Sink}
@@ -97,6 +98,9 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Serves Prometheus metrics and health over HTTP; without it nothing is served."""
     state: Path = Path("state")
     """The folder that remembers how far everything was delivered. One folder for one running tailrace."""
+    workers: Annotated[int, msgspec.Meta(ge=1, le=MOST_WORKERS)] = 1
+    """Processes that share the work, each log file being one's: more than one core can then be used. Each has a folder
+    in the state folder, and archives of its own: `app.jsonl` becomes `app.worker-0.jsonl`, `app.worker-1.jsonl` …"""
     dead_letter: DeadLetterOptions = msgspec.field(default_factory=DeadLetterOptions)
     """Bounds of the file `dead_letter.jsonl` in the state folder."""
     drain: Duration = Duration(30)
@@ -234,7 +238,7 @@ class _Loader:
                 self._unknown(root, key, known)
         values = {
             name: value
-            for name in ("exporter", "state", "dead_letter", "drain", "stage_files", "tests")
+            for name in ("exporter", "state", "workers", "dead_letter", "drain", "stage_files", "tests")
             if (node := root.value.get(name)) is not None
             and (value := self._option(node, known[name])) is not msgspec.UNSET
         }
@@ -243,6 +247,8 @@ class _Loader:
         stages = self._stages(root)
         sinks = self._named(root, "sink", Sink)
         self.problems += data_flow.problems(self.document, sources, stages, sinks)
+        if values.get("workers", 1) > 1:
+            self._check_workers(root.value["workers"], sources, sinks)
         if errors(self.problems):
             return None
         config = Config(
@@ -254,6 +260,17 @@ class _Loader:
         )
         self._check_tests(config, root.child("tests"))
         return config
+
+    def _check_workers(self, node: Node, sources: list[data_flow.Step], sinks: list[data_flow.Step]) -> None:
+        """Whether several processes have work, and get into nobody's way."""
+        found = [step.component for step in sources if isinstance(step.component, Source)]
+        apart = [told for source in found if (told := frozenset(source.tells_apart()))]
+        if len(found) == len(sources) and not apart:
+            hint = "take it out: only the first would have something to do"
+            self._note(node, "no source here can be read by several workers", hint)
+        for step in sinks:
+            if isinstance(step.component, Sink) and step.whole:
+                self._note_faults(step.node, step.component.shared(apart))
 
     def _check_tests(self, config: Config, node: Node | None) -> None:
         named: dict[str, int] = {}
@@ -360,13 +377,17 @@ class _Loader:
             component = cls(name=name, **values)
             if len(self.problems) > before:
                 return component, False
-            for path, message in component.check():
-                place = node.at(path)
-                self._note(use if place is node else place, f"{path}: {message}" if path else message)
+            self._note_faults(node, component.check())
         except Exception as error:  # a user's own component may raise anything
             self._note(use, f"{kind} {use.value!r} cannot be set up: {_told(error)}")
             return None, False
         return component, len(self.problems) == before
+
+    def _note_faults(self, node: Node, faults: Iterable[tuple[str, str]]) -> None:
+        for path, message in faults:
+            place = node.at(path)
+            at = node.child("use") or node if place is node else place
+            self._note(at, f"{path}: {message}" if path else message)
 
     def _option(self, node: Node, option: Option) -> Any:
         """The option's value, UNSET after noting every mistake in it."""

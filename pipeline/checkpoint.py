@@ -99,20 +99,27 @@ class Checkpoint:
     def save(self, state: State) -> None:
         """Replace the file in one step that survives a power cut: temp, fsync, rename, fsync of the folder."""
         with self._saving:  # a save whose task was cancelled goes on in its thread
-            self._replace(msgspec.json.encode(state))
+            replace(self.path, msgspec.json.encode(state))
 
-    def _replace(self, data: bytes) -> None:
-        temp = self.path.with_suffix(".tmp")
-        with open(temp, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temp.replace(self.path)
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+
+def replace(path: Path, data: bytes) -> None:
+    """Have this as the whole content of a file, in one step that survives a power cut. Raises OSError."""
+    temp = path.with_suffix(".tmp")
+    with open(temp, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temp.replace(path)
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """Have on disk which files a folder holds. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _locked(lock: IO[str]) -> bool:

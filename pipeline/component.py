@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import msgspec
 
@@ -100,8 +100,49 @@ class Lag(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Share(NamedTuple):
+    """What one of several processes is told, of which each reads a part of a source."""
+
+    worker: int
+    """Its number, from 0."""
+    workers: int
+    """How many there are."""
+    begun: bool = False
+    """This is not the very first start: some of them has read of the source before."""
+    elsewhere: Callable[[], Iterable[Position]] = tuple
+    """Where the others are in the source, as far as it is on disk by now."""
+
+
+class Held(Protocol):
+    """What the run holds of a source's partitions, for one that shares them with other processes."""
+
+    def read_to(self, partition: str) -> Position | None:
+        """The position up to which it was read, in this run or the last; None where nothing is known of it."""
+
+    def settled(self, partition: str) -> bool:
+        """Every sink has taken all that was read of it."""
+
+    def restart(self, partition: str, position: Position, state: bytes, slot: int) -> None:
+        """Go on from this position with this state of the stages (JSON), whatever was known of the partition."""
+
+    def save(self) -> Awaitable[None]:
+        """Save what is settled by now, and have it committed."""
+
+
 class Source(Component, kw_only=True):
     """Where records come from."""
+
+    def tells_apart(self) -> Iterable[str]:
+        """Fields by which its partitions are told apart, where several processes can read it; else one process does."""
+        return ()
+
+    def share(self, share: Share) -> None:
+        """Told before `chunks` when several processes read it: this one has to leave to the others what is theirs."""
+
+    @classmethod
+    def owner(cls, partition: str, position: Position, workers: int) -> int | None:
+        """Which of so many processes goes on with a partition that was read up to this position; None: who had it."""
+        return None
 
     async def probe(self) -> None:
         """Try before the first byte what can be tried; raise `ProbeError` saying what would do."""
@@ -127,8 +168,17 @@ class Source(Component, kw_only=True):
         """
         return None
 
-    async def commit(self, positions: Mapping[str, Position]) -> None:
-        """Told after the checkpoint was saved; for sources whose server keeps the position too."""
+    def hold(self, held: Held) -> None:
+        """Told before `chunks`; for a source whose partitions may go to another process."""
+
+    async def commit(self, positions: Mapping[str, Position], states: Mapping[str, bytes]) -> None:
+        """Told after the checkpoint was saved; for sources whose server keeps the position too.
+
+        `states`: for each partition what stages carry beyond this position, as JSON.
+        """
+
+    async def close(self) -> None:
+        """Called once after the last `commit`."""
 
     def forgotten(self) -> Iterable[str]:
         """Partitions read to their end that never come back (a deleted file): their positions are dropped."""
@@ -162,6 +212,16 @@ class Sink(Component, kw_only=True):
 
     concurrency: ClassVar[int] = 1
     """How many sends may be under way at once; more than one gives up the order between them."""
+
+    def shared(self, apart: Iterable[frozenset[str]]) -> Iterable[tuple[str, str]]:
+        """Say why several processes cannot use it at once, as `check` does.
+
+        `apart`: for each source that they share the fields that tell its partitions apart.
+        """
+        return ()
+
+    def share(self, worker: int) -> None:
+        """Told first where several processes do the work: this is the one with this number."""
 
     def position(self) -> Position:
         """What it must find again after a crash, true for what it has taken; saved in one step with the sources'."""

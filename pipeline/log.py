@@ -26,6 +26,8 @@ class Log:
     def __init__(self) -> None:
         self._logger = logging.getLogger("tailrace")
         self._printed: dict[tuple[object, ...], tuple[float, int]] = {}
+        self.always: dict[str, Any] = {}
+        """What every line ends with: which of several processes it is."""
         self.clean: Callable[[str], str] = str
         """Takes secrets out of every value that is written; of the run that has begun last."""
 
@@ -42,7 +44,7 @@ class Log:
         if repeats:
             fields = fields | {"repeats": repeats}
         plain = {name: v if isinstance(v, int | float) else self.clean(str(v)) for name, v in fields.items()}
-        self._logger.log(level, message, extra={"fields": plain})
+        self._logger.log(level, message, extra={"fields": plain | self.always})
 
     def info(self, message: str, **fields: Any) -> None:
         """Something that a reader of the log wants to know once."""

@@ -82,6 +82,8 @@ class Partitions:
         """Those that their source is done with for good; dropped once nothing of them is in flight."""
         self._past: dict[str, Books] = {name: Books(self._sinks) for name in self._of}
         """The books of those that were dropped, together."""
+        self._left: dict[str, list[Partition]] = {name: [] for name in self._of}
+        """Those that began anew while something of them was on its way."""
 
     def restore(
         self, saved: Mapping[str, Mapping[str, Saved]], flight: Iterable[Flown | Begun | Taken], number: int = -1
@@ -121,6 +123,18 @@ class Partitions:
             partition = self._of[source][name] = Partition(self._sinks, slot)
         return partition
 
+    def restart(self, source: str, name: str, saved: Saved) -> None:
+        """Go on with a partition as another process left it. What was on its way here belongs to nobody any more."""
+        old = self._of[source].get(name)
+        if old is not None:
+            self._left[source].append(old)
+        for one in list(self._left[source]):
+            one.ledger.advance()
+            if not one.ledger.in_flight:
+                self._left[source].remove(one)
+                self._past[source].add(one.ledger.books)
+        self._of[source][name] = Partition(self._sinks, saved.slot, saved)
+
     def forget(self, source: str, names: Iterable[str]) -> None:
         """Their source is done with them."""
         self._forgotten[source].update(names)
@@ -152,8 +166,9 @@ class Partitions:
     def books(self, source: str) -> Books:
         """The books of all partitions that one source had in this run."""
         whole = Books(self._sinks)
-        for books in (self._past[source], *(partition.ledger.books for partition in self._of[source].values())):
-            whole.add(books)
+        whole.add(self._past[source])
+        for partition in (*self._left[source], *self._of[source].values()):
+            whole.add(partition.ledger.books)
         return whole
 
     def flown(self) -> list[Flown]:

@@ -8,7 +8,7 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import msgspec
 
 from .batch import Batch, Chunk, Dead, Position
 from .chain import Chain
-from .checkpoint import Checkpoint, State, StateError
+from .checkpoint import Checkpoint, Saved, State, StateError
 from .component import Sink, Source, Stage
 from .dead_letter import FILE, DeadLetter, Kind
 from .delivery import Delivery
@@ -82,6 +82,8 @@ class Runner:
         try:
             self._restore()
             async with AsyncExitStack() as opened:
+                for source in self.sources.values():
+                    opened.push_async_callback(source.close)
                 for sink in self.sinks.values():
                     await sink.open()
                     opened.push_async_callback(sink.close)
@@ -93,7 +95,7 @@ class Runner:
 
     def residual(self, delivery: Delivery) -> int:
         """Events read that a sink cannot account for, by the components' own numbers. Must be 0, as in all books."""
-        read = sum(meter.events_in for meter in self.meters.values())
+        read = sum(meter.events_in - meter.dead for meter in self.meters.values())
         stages = sum(meter.dead + sum(meter.dropped.values()) for meter in self.chain.meters)
         sink = delivery.meter
         return read - stages - sink.events_out - sink.dead - sum(sink.dropped.values()) - delivery.held_events
@@ -132,6 +134,7 @@ class Runner:
 
     async def _read(self, name: str, once: bool) -> None:
         source, partitions = self.sources[name], self.partitions.of(name)
+        source.hold(_Held(self.partitions, name, self._save_now))
         source.repeat({key: [one.end for one in p.flown if not one.inside] for key, p in partitions.items() if p.flown})
         resume = {key: p.ledger.position for key, p in partitions.items() if p.ledger.position is not None}
         async with aclosing(source.chunks(resume, once=once)) as chunks:
@@ -141,15 +144,16 @@ class Runner:
     async def _follow(self, name: str, chunk: Chunk) -> None:
         """One chunk through the chain and into every sink's queue."""
         partition = self.partitions.get(name, chunk.partition)
-        if not chunk.lines and partition.begin(chunk.position):
+        if not (chunk.lines or chunk.dead) and partition.begin(chunk.position):
             self._number += 1
             await self.flight.note(Begun(self._number, name, chunk.partition, chunk.position, partition.slot))
         start, end = partition.end, int(chunk.position["offset"])
         known = partition.known(start)
-        read_at_ns = known.read_at_ns if known else self._clock_ns()
+        read_at_ns, slot = (known.read_at_ns, known.slot) if known else (self._clock_ns(), partition.slot)
+        read_at_ns = chunk.read_at_ns or read_at_ns
         if chunk.lines and (known is None or known.end < end):
             self._number += 1
-            flown = Flown(name, chunk.partition, start, end, read_at_ns, partition.slot, chunk.inside, self._number)
+            flown = Flown(name, chunk.partition, start, end, read_at_ns, slot, chunk.inside, self._number)
             partition.flown.append(flown)
             await self.flight.note(flown)
         partition.end = end
@@ -160,13 +164,14 @@ class Runner:
             ack,
             read_at_ns,
             partition.state,
-            slot=partition.slot,
+            slot=slot,
             repeated=known is not None,
             span=(start, end),
         )
         meter = self.meters[name]
-        read = len(batch)
+        read = len(batch) + len(batch.dead)
         meter.count_in(read, chunk.size)
+        meter.dead += len(batch.dead)
         if chunk.long or chunk.cut:
             meter.long += chunk.long
             meter.cut += chunk.cut
@@ -273,7 +278,10 @@ class Runner:
             self.partitions.drop_forgotten()
         await self.flight.compact(self.partitions.flown)
         for name, source in self.sources.items():
-            await source.commit({key: one.position for key, one in positions[name].items()})
+            saved = positions[name].items()
+            await source.commit(
+                {key: one.position for key, one in saved}, {key: bytes(one.state) for key, one in saved}
+            )
         return True
 
     @contextmanager
@@ -300,6 +308,29 @@ class Runner:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+
+class _Held:
+    """What a source is shown of its partitions, see `component.Held`."""
+
+    def __init__(self, partitions: Partitions, source: str, save: Callable[[], Awaitable[None]]) -> None:
+        self._partitions = partitions
+        self._source = source
+        self.save = save
+
+    def read_to(self, partition: str) -> Position | None:
+        found = self._partitions.of(self._source).get(partition)
+        return found.ledger.read if found else None
+
+    def settled(self, partition: str) -> bool:
+        found = self._partitions.of(self._source).get(partition)
+        if found is not None:
+            found.ledger.advance()
+        return found is None or not found.ledger.in_flight
+
+    def restart(self, partition: str, position: Position, state: bytes, slot: int) -> None:
+        saved = Saved(position, msgspec.Raw(state), slot=slot)
+        self._partitions.restart(self._source, partition, saved)
 
 
 async def _until(event: asyncio.Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -57,6 +57,8 @@ class PartitionStatus(msgspec.Struct, omit_defaults=True):
     """For each sink the offset before which it has taken everything."""
     books: dict[str, SinkBooks] = {}
     """For each sink, while tailrace runs."""
+    worker: int | None = None
+    """Which of several workers has it."""
 
 
 class SinkStatus(msgspec.Struct, omit_defaults=True):
@@ -169,6 +171,35 @@ def of_state(folder: Path, sources: Iterable[str], sinks: Iterable[str], extent:
     status.sinks = [SinkStatus(sink, in_flight_bytes=waiting[sink]) for sink in sinks]
     status.dead_letters = DeadLetter(folder / FILE).counts()
     return status
+
+
+def merged(told: Sequence[Status], state: Path, pid: int | None) -> Status:
+    """The status of several workers, each of its own part, as one. `pid`: of the process that started them."""
+    whole = Status(state=str(state.absolute()), running=pid is not None, pid=pid)
+    sinks: dict[str, SinkStatus] = {}
+    for worker, part in enumerate(told):
+        whole.version = whole.version or part.version
+        whole.dead_letter_problem = whole.dead_letter_problem or part.dead_letter_problem
+        if part.checkpoint_age is not None:
+            whole.checkpoint_age = max(part.checkpoint_age, whole.checkpoint_age or 0.0)
+        for one in part.partitions:
+            one.worker = worker
+            whole.partitions.append(one)
+        for source, errors in part.errors.items():
+            whole.errors[source] = whole.errors.get(source, {}) | errors
+        for sink in part.sinks:
+            _add(sinks.setdefault(sink.sink, SinkStatus(sink.sink)), sink)
+    whole.sinks = list(sinks.values())
+    return whole
+
+
+def _add(whole: SinkStatus, part: SinkStatus) -> None:
+    if part.up is not None:
+        whole.up = part.up and whole.up is not False
+    whole.error = whole.error or part.error
+    for name in ("delivered", "dead", "in_flight", "in_flight_bytes", "residual"):
+        if (more := getattr(part, name)) is not None:
+            setattr(whole, name, (getattr(whole, name) or 0) + more)
 
 
 def holder(folder: Path) -> int | None:

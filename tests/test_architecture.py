@@ -42,7 +42,8 @@ CONTRACTS = {
     "record": set[str](),
     "ack": set[str](),
     "options": set[str](),
-    "batch": {"record", "ack"},
+    "columns": {"record"},
+    "batch": {"record", "columns", "ack"},
     "component": {"record", "batch", "ack", "match", "options"},
 }
 """The modules that everything stands on, and which of the engine they may import."""
@@ -176,6 +177,12 @@ def test_a_stage_does_no_io_and_repeats_itself_exactly(path: Path) -> None:
     heads = {m if m in NEVER_IN_STAGES else m.split(".")[0] for m in imports((ROOT / path).read_text(), path)}
     assert {name: NEVER_IN_STAGES[name] for name in heads & NEVER_IN_STAGES.keys()} == {}
     assert [name for name in calls(path) if name in CLOCKS or name.removeprefix("datetime.") in CLOCKS] == []
+
+
+def test_what_ships_loads_no_aiohttp() -> None:
+    """It takes as long as the rest of a start, see docs/decisions/0003-dependencies.md."""
+    loading = {path.parts[0] for path in FILES if "aiohttp" in imports((ROOT / path).read_text(), path)}
+    assert loading == {"torture"}
 
 
 @of(FILES)

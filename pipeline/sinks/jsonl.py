@@ -78,6 +78,13 @@ class Jsonl(Sink):
         """The fields in the path and those of `match`; a JSON line is written without looking at its fields."""
         return {*self.path.fields, *(self.match.fields if self.match else ())} - {"date", "hour"}
 
+    def share(self, worker: int) -> None:
+        """Each process writes files of its own: `app.jsonl.zst` becomes `app.worker-1.jsonl.zst`."""
+        text = self.path.text
+        end = re.search(r"(?:\.[A-Za-z0-9]+)*$", text)
+        assert end  # at least the empty text
+        self.path = Template(f"{text[: end.start()]}.worker-{worker}{end[0]}")
+
     async def probe(self) -> None:
         """The folder, or the nearest one above it that exists, must take files."""
         folder = self._base.absolute()
@@ -123,18 +130,21 @@ class Jsonl(Sink):
         fields = self.path.fields
         if not fields:
             return [(self.path.text, batch)]
+        if not len(batch):
+            return []
         times = batch.times
         step = HOUR_NS if "hour" in fields else DAY_NS
         most = NAME_CHARS // max(1, len(fields))
         columns: list[Sequence[object]] = []
         for field in fields:
             if field in ("date", "hour"):
-                columns.append([at // step for at in times])
+                first, last = min(times) // step, max(times) // step
+                columns.append([first] * len(times) if first == last else [at // step for at in times])
             else:
                 columns.append([_safe(value, most) for value in batch.values(field)])
+        if all(column.count(column[0]) == len(column) for column in columns):
+            return [(self._render([column[0] for column in columns], times[0]), batch)]
         keys = list(zip(*columns, strict=True))
-        if len(set(keys)) == 1:
-            return [(self._render(keys[0], times[0]), batch)]
         groups: dict[tuple[object, ...], list[Record]] = {}
         for key, record in zip(keys, batch.records, strict=True):
             groups.setdefault(key, []).append(record)
@@ -142,7 +152,7 @@ class Jsonl(Sink):
             (self._render(key, records[0].time_ns or 0), batch.with_records(records)) for key, records in groups.items()
         ]
 
-    def _render(self, key: tuple[object, ...], at_ns: int) -> str:
+    def _render(self, key: Sequence[object], at_ns: int) -> str:
         values = dict(zip(self.path.fields, key, strict=True))
         moment = time.gmtime(at_ns // 1_000_000_000)
         values["date"], values["hour"] = time.strftime("%Y-%m-%d", moment), time.strftime("%H", moment)

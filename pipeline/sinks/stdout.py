@@ -21,6 +21,10 @@ class Stdout(Sink):
 
     concurrency: ClassVar[int] = 1
 
+    def shared(self, apart: Iterable[frozenset[str]]) -> Iterable[tuple[str, str]]:
+        """Lines of one process would land inside those of another."""
+        yield "", "only one process can print: take `workers` out, or let an archive (`use: jsonl`) take the records"
+
     def reads(self) -> Iterable[str]:
         """Those of `match`; a JSON line is printed without looking at its fields."""
         return self.match.fields if self.match else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import hashlib
 import os
 import re
 import stat
@@ -12,6 +13,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from ..labels import sanitize
 from ._followed import Identity
 
 _SUFFIX = r"[.\-_]\d[\d.\-_T:Z]*"
@@ -89,6 +91,17 @@ def base_of(path: str) -> str:
     folder, name = os.path.split(path)
     found = _GENERATION.fullmatch(name)
     return os.path.join(folder, found["name"] + (found["suffix"] or "")) if found else path  # noqa: PTH118  # no "./"
+
+
+@lru_cache(maxsize=4096)
+def owner_of(path: str, workers: int) -> int:
+    """Which of several processes reads the log that this path is a generation of.
+
+    By a hash of its folder and name, without what rotation adds and without ids: logs that come to one label of Loki
+    are one process's.
+    """
+    name = sanitize(os.path.abspath(base_of(path)))  # noqa: PTH100  # on text, as all of this
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) % workers
 
 
 def rotations_of(path: str) -> list[str]:

@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from ..batch import Chunk, Position
-from ..component import Lag, ProbeError, Source
+from ..component import Lag, ProbeError, Share, Source
 from ..framing import StartPattern, framer
 from ..log import log
 from ..options import Duration, Size
 from ._content import TAIL_BYTES, Content, open_content
-from ._folder import Folder, base_of, rotations_of
+from ._folder import Folder, base_of, owner_of, rotations_of
 from ._followed import HEAD_BYTES, Followed, Identity, Rewritten, continues
 from ._reread import extent, find, is_telling
 from ._watch import Watch
@@ -90,6 +90,9 @@ class File(Source):
     _used: set[str] = set()
     _gone: set[str] = set()
     _failed: dict[str, str] = {}
+    _share: Share | None = None
+    _others: list[Position] | None = None
+    """Where other processes are, once asked for in this look."""
 
     def check(self) -> Iterable[tuple[str, str]]:
         """Patterns that cannot match anything."""
@@ -104,6 +107,19 @@ class File(Source):
         """Every record of a file knows the path."""
         return ("source", "file")
 
+    def tells_apart(self) -> Iterable[str]:
+        """Each log is read by one process, with all its generations."""
+        return ("file",)
+
+    def share(self, share: Share) -> None:
+        """New files are followed only where their log is this process's, and no other one follows them."""
+        self._share = share
+
+    @classmethod
+    def owner(cls, partition: str, position: Position, workers: int) -> int:
+        """By the name that the file was first seen under."""
+        return owner_of(str(position.get("first_path") or partition.rpartition("#")[0]), workers)
+
     async def probe(self) -> None:
         """A pattern without any match may match later; a folder that may not be read is told at once."""
         if folder := Folder(self.include, self.exclude).forbidden():
@@ -112,12 +128,13 @@ class File(Source):
     async def chunks(self, resume: Mapping[str, Position], *, once: bool) -> AsyncGenerator[Chunk, None]:
         """Read all files in turn, one chunk each, so that a large one does not starve the others."""
         folder = Folder(self.include, self.exclude)
+        first_start = not (self._share.begun if self._share else resume)
         try:
             for chunk in self._adopt(folder, resume):
                 yield chunk
             async with (
                 Watch(self.include, poll_only=self.watch == "poll" or once) as changes,
-                aclosing(self._follow_all(folder, changes, not resume, once=once)) as followed,
+                aclosing(self._follow_all(folder, changes, first_start, once=once)) as followed,
             ):
                 async for chunk in followed:
                     yield chunk
@@ -216,7 +233,7 @@ class File(Source):
                 else:
                     paths = [path for path in own.values() if folder.mtime_ns(path) > self._newer_than[base]]
                     if is_telling(position):
-                        paths = [str(position["path"]), *paths, *there.values()]
+                        paths = [str(position["path"]), *paths, *filter(self._is_own, there.values())]
                     if not self._was_delivered(key, position):
                         paths = []  # read under its own name then, whatever it is
                 for path in paths:
@@ -244,7 +261,7 @@ class File(Source):
         for identity, path in there.items():
             if file := self._followed.get(identity):
                 self._note_path(file, path)
-            elif (file := self._follow(folder, path)) and at_end:
+            elif self._is_own(path) and (file := self._follow(folder, path)) and at_end:
                 yield file.seek_end(self._labels(file))
         for identity, file in list(self._followed.items()):
             if identity in there:
@@ -331,6 +348,10 @@ class File(Source):
                 content.close()
                 return None
             missing = self._missing_as(path, content)
+            if not missing and self._is_elsewhere(identity, content):
+                self._copies[identity] = status.st_size
+                content.close()
+                return None
         except OSError as error:
             content.close()
             self._report(path, error)
@@ -352,6 +373,21 @@ class File(Source):
             if own and self._was_delivered(key, position) and continues(content, position):
                 return key
         return ""
+
+    def _is_own(self, path: str) -> bool:
+        """No other process reads this log."""
+        return self._share is None or owner_of(path, self._share.workers) == self._share.worker
+
+    def _is_elsewhere(self, identity: Identity, content: Content) -> bool:
+        """Another process follows this file, which had the name of another log before."""
+        if self._share is None:
+            return False
+        if self._others is None:
+            self._others = list(self._share.elsewhere())
+        return any(
+            identity == (position.get("device"), position.get("inode")) and continues(content, position)
+            for position in self._others
+        )
 
     def _was_delivered(self, key: str, position: Position) -> bool:
         """Some of it, perhaps."""
@@ -514,6 +550,7 @@ class File(Source):
 
     def _stat(self, folder: Folder) -> dict[Identity, str]:
         """The files that match now; each that cannot be looked at is told once."""
+        self._others = None
         return folder.matching(self._report)
 
     def _report(self, path: str, error: OSError) -> None:

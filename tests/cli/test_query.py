@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -87,6 +88,12 @@ def test_limits_and_times_choose(archive: Path, options: list[str], expected: li
     assert (code, out.splitlines()) == (0, expected)
 
 
+def test_an_excerpts_sha256_finds_what_is_stored(archive: Path) -> None:
+    digest = hashlib.sha256(ERROR).hexdigest()
+    assert run("{}", archive, "--raw", "--sha256", digest[:12].upper()) == (0, ERROR + b"\n", "")
+    assert run('{level="info"}', archive, "--raw", "--sha256", digest) == (0, b"", "")
+
+
 def test_bad_logql_is_refused_with_a_caret_below_the_column(archive: Path) -> None:
     code, out, err = run('{level="error",\n app=error}', archive)
     assert (code, out) == (2, b"")
@@ -100,8 +107,9 @@ def test_bad_logql_is_refused_with_a_caret_below_the_column(archive: Path) -> No
         (["--from", "yesterday"], "is no time"),
         (["--limit", "1", "--last", "1"], "not together"),
         (["--limit", "0"], "--limit"),
+        (["--sha256", "xyz"], "hex digits"),
     ],
-    ids=["time", "limit and last", "limit"],
+    ids=["time", "limit and last", "limit", "digest"],
 )
 def test_options_that_make_no_sense_are_refused(archive: Path, options: list[str], message: str) -> None:
     code, _, err = run("{}", archive, *options)

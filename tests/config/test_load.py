@@ -312,3 +312,44 @@ def test_a_config_that_does_not_tell_where_a_run_is_found_is_refused(write: Writ
     found, problems = home(write(text))
     assert found is None
     assert problems
+
+
+SHARED = """
+workers: {workers}
+sources:
+  app: {{ use: {source} }}
+sinks:
+  out: {{ use: {sink} }}
+"""
+FILE = "file, include: [app.log]"
+
+
+@pytest.mark.parametrize(
+    ("workers", "source", "sink", "place", "message"),
+    [
+        (0, FILE, "jsonl, path: a/b.jsonl", (2, 10), "workers: expected `int` >= 1"),
+        (2, "stdin", "jsonl, path: a/b.jsonl", (2, 10), "no source here can be read by several workers"),
+        (2, FILE, "stdout", (6, 15), "only one process can print"),
+        (2, FILE, "loki, url: 'http://l', labels: { app: a }", (6, 46), "labels: several workers must not push to one"),
+    ],
+    ids=["none", "nothing to share", "stdout", "one stream"],
+)  # fmt: skip
+def test_what_several_workers_cannot_share_is_told(
+    write: Write, workers: int, source: str, sink: str, place: tuple[int, int], message: str
+) -> None:
+    (found,) = told(write(SHARED.format(workers=workers, source=source, sink=sink)))
+    assert found[:2] == place
+    assert found[2].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("workers", "sink"),
+    [
+        (1, "stdout"),
+        (2, "jsonl, path: a/b.jsonl"),
+        (64, "loki, url: 'http://l', labels: { app: a, file: '{file}' }"),
+    ],
+)
+def test_what_several_workers_can_share_is_right(write: Write, workers: int, sink: str) -> None:
+    config = load(write(SHARED.format(workers=workers, source=FILE, sink=sink)))
+    assert config.workers == workers

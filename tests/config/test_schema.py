@@ -59,6 +59,7 @@ def test_the_schema_says_what_the_top_of_a_config_needs() -> None:
         "sinks",
         "exporter",
         "state",
+        "workers",
         "dead_letter",
         "drain",
         "stage_files",

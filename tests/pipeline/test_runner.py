@@ -58,7 +58,7 @@ class Follow(ListSource):
         if not once:
             await asyncio.Event().wait()
 
-    async def commit(self, positions: Mapping[str, Position]) -> None:
+    async def commit(self, positions: Mapping[str, Position], states: Mapping[str, bytes]) -> None:
         self._committed.append(positions)
 
     def forgotten(self) -> Iterable[str]:

@@ -84,7 +84,7 @@ async def test_raw_archives_are_copies_of_the_log(tmp_path: Path) -> None:
     sink = Jsonl(path=Template(f"{tmp_path}/{{source}}.log"), name="copy", line="raw")
     dated = Jsonl(path=Template(f"{tmp_path}/{{date}}.log"), name="copy", line="raw")
     await dated.send([batch])
-    assert batch.untouched
+    assert batch.columns is not None
     await sink.send([batch, json_batch(b'{"a": 1}')])
     await sink.close()
     await dated.close()
@@ -314,6 +314,21 @@ async def test_it_goes_on_in_a_next_file_when_one_is_old_enough(
         "a.1.jsonl.gz": b'{"n":2}\n{"n":3}\n',
         "a.2.jsonl.gz": b'{"n":4}\n',
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        ("a/{date}.jsonl.zst", "a/{date}.worker-3.jsonl.zst"),
+        ("a/{source}", "a/{source}.worker-3"),
+        ("a.d/log", "a.d/log.worker-3"),
+        ("app.jsonl", "app.worker-3.jsonl"),
+    ],
+)
+def test_each_of_several_processes_has_files_of_its_own(path: str, own: str) -> None:
+    sink = sink_at(path)
+    sink.share(3)
+    assert sink.path.text == own
 
 
 async def test_two_archives_do_not_share_their_files(tmp_path: Path) -> None:
