@@ -64,10 +64,11 @@ two_line_body = re.compile(_LEVEL + rb": ").match
 has_two_line_heads = re.compile(rb"\n[A-Z][a-z]{2} \d{1,2}, \d{4}").search
 
 _ERROR = rb"(?:[A-Za-z_$][\w$./]*)?(?:Error|Exception|Throwable|Failure|Interrupt)(?:\$\w+)?(?: \[\w+\])?(?::|\s*$)"
-_RUBY_AT = rb"[^\s:]+:\d+:in [`'\"]"
+_RUBY_AT = rb"(?:<internal:[^\s:]+>|[^\s:]+):\d+:in [`'\"]"
 _COLOURS = rb"(?:\x1b\[[\d;]*m)*"
 _BOX = rb"\s*" + _COLOURS + "(?:╭|\\+)(?:─|-|\x1b\\[[\\d;]*m)+ ".encode() + _COLOURS
 _RICH = _BOX + rb"Traceback " + _COLOURS + rb"\(most recent call last\)"
+_DART_TERSE = rb"(?:(?:package|dart|file):|/)\S+\.dart(?: \d+(?::\d+)?)? {2,}\S|dart:\S+(?: \d+(?::\d+)?)? {2,}\S"
 _FLUTTER = rb"(?:[EI]/flutter ?\( *\d+\): )?"
 _PY_HEAD = rb"(?:Exception Group )?Traceback \(most recent call (?:last|first)\):"
 
@@ -78,6 +79,7 @@ _FIRST: Final = {
     "py_group": rb"\s+\+ " + _PY_HEAD,
     "rich_box": _RICH,
     "at_head": rb"Exception in thread \"|Unhandled exception\. |Uncaught ",
+    "at_unhandled": rb"Unhandled Exception:\s*$",
     "at_frames": rb"\s+at [\w$<.(/\[]|Caused by: ",
     "at_guess": _ERROR,
     "js_source": rb"(?:file://)?(?:/|[A-Za-z]:\\)\S*\.[cm]?[jt]sx?:\d+\s*$|node:\S+:\d+\s*$",
@@ -86,19 +88,29 @@ _FIRST: Final = {
     "rust_head": rb"thread '[^'\n]*' (?:\(\d+\) )?panicked at [^'].*:\d+:\d+:\s*$",
     "rust_old": rb"thread '[^'\n]*' panicked at '",
     "php_head": rb"(?:PHP )?Fatal error: +Uncaught ",
-    "dart_head": rb"Unhandled exception:\s*$",
+    "dart_head": rb"Un(?:handled|expected) exception:\s*$",
     "dart_message": rb"[EI]/flutter ?\( *\d+\): \[ERROR:flutter/.*Unhandled Exception:",
     "dart_text": _FLUTTER + "══+╡ EXCEPTION CAUGHT BY ".encode(),
     "ruby_thread": rb"#<Thread:0x.* terminated with exception",
     "ruby_head": _RUBY_AT,
+    "dart_frames": _DART_TERSE,
     "ruby_frames": rb"\s+from \S+:\d+",
 }
 """Lines that a bare stack trace begins with, by the state they lead to (frames alone: the rest of one that was cut)."""
 
-_DART_FRAME = _FLUTTER + rb"#\d+ {2,}\S"
+_DART_FRAME = _FLUTTER + rb"#\d+ {2,}\S|" + _DART_TERSE
 _DART_RULE = _FLUTTER + "═══".encode()
 _OTHER = rb"(?!" + rb"|".join(_FIRST.values()) + rb")"
 _BLANK = rb"\s*$"
+_PY_INDENTED = rb"(?!\s+\+ |  File \")\s+\S"
+_PY_LINK = (
+    _COLOURS + rb"(?:During handling of the above exception, another|The above exception was the direct cause of)"
+)
+# Brackets that close, and what SQLAlchemy and PostgreSQL write under their errors.
+_PY_KNOWN = (
+    rb"[)\]}]+[,;.]?\s*$|\[SQL: |\[parameters: |\(Background on this error at: |"
+    rb"LINE \d+: |(?:DETAIL|HINT|CONTEXT): "
+)
 _TEXT = _OTHER  # any line, blank ones too, that does not begin another trace
 
 _NEXT: Final[dict[str, dict[str, bytes]]] = {
@@ -111,16 +123,18 @@ _NEXT: Final[dict[str, dict[str, bytes]]] = {
     "py_error": {
         "py_frames": rb"Call stack:",
         "rich_box": _RICH + rb"|" + _BOX + rb"Sub-exception #\d",
-        "py_error": rb"(?!\s+\+ |  File \")\s+\S|Arguments: |\"\"\"|\[NOTE\] ",
+        "py_error": _PY_INDENTED + rb"|Arguments: |\"\"\"|\[NOTE\] |" + _PY_KNOWN,
         "py_blank": _BLANK,
         "py_text": _TEXT,
     },
-    "py_text": {"py_error": rb"(?!\s+\+ |  File \")\s+\S"},
+    "py_text": {"py_error": _PY_INDENTED, "py_chain": _PY_LINK, "py_message": _TEXT},
+    "py_message": {"py_chain": _PY_LINK, "py_message": _TEXT},
     "py_wait": {"py_frames": rb"Current thread 0x|Thread 0x|Extension modules: |  File \"", "py_wait": _BLANK},
     "py_blank": {
-        "py_chain": rb"During handling of the above exception, another|The above exception was the direct cause of",
+        "py_chain": _PY_LINK,
         "rich_box": _BOX + rb"Sub-exception #\d",
         "py_blank": _BLANK,
+        "py_message": _TEXT,
     },
     "py_chain": {
         "py_group": _FIRST["py_group"],
@@ -141,12 +155,15 @@ _NEXT: Final[dict[str, dict[str, bytes]]] = {
     "at_head": {
         "rust_cause": rb"Caused by:\s*$",
         "at_frames": rb"\s+at |\s*\.\.\. \d+ |\(Use `node ",
+        "php_stack": rb"Stack trace:\s*$",
+        "dart_frames": _DART_FRAME,
         "at_head": rb"Caused by: |\s+---> ",
         "at_done": rb"Node\.js v\d",
         "at_text": _TEXT,
     },
+    "at_unhandled": {"at_guess": _ERROR},
     "at_frames": {
-        "at_head": rb"\s*(?:Caused by|Suppressed): |\s+---> ",
+        "at_head": rb"\s*(?:Caused by|Suppressed): |\s*---> ",
         "at_frames": rb"\s+\S|[}\]]|--- End of ",
         "at_blank": _BLANK,
     },
@@ -178,6 +195,7 @@ _NEXT: Final[dict[str, dict[str, bytes]]] = {
     "rust_cause": {"rust_cause": rb"\s+\S", "rust_blank": _BLANK},
     "rust_blank": {"rust_stack": rb"[Ss]tack backtrace:", "rust_blank": _BLANK},
     "php_head": {"php_stack": rb"Stack trace:", "php_text": _TEXT},
+    "php_guess": {"php_stack": rb"Stack trace:\s*$"},
     "php_stack": {"php_stack": rb"#\d+ ", "php_done": rb"\s+thrown in ", "php_head": rb"Next ", "php_blank": _BLANK},
     "php_blank": {"php_head": rb"Next ", "php_blank": _BLANK},
     "dart_head": {"dart_message": rb"[\s\S]"},
@@ -203,10 +221,12 @@ _NEXT["dart_text"] = _NEXT["dart_message"]
 _NEXT["ruby_text"] = _NEXT["ruby_head"]
 
 _OPEN: Final = {
-    *("py_blank", "py_text", "py_wait", "at_blank", "at_text", "go_blank", "go_text", "go_call", "ruby_text"),
-    *("rust_text", "rust_blank", "php_text", "php_blank", "dart_text", "dart_blank"),
+    *("py_blank", "py_text", "py_message", "py_wait", "at_blank", "at_text", "go_blank", "go_text", "go_call"),
+    *("ruby_text", "rust_text", "rust_blank", "php_text", "php_blank", "dart_text", "dart_blank"),
 }
 """A line that leads here belongs to the trace only if a later line leads out of here."""
+_MESSAGE: Final = {"py_text", "py_message"}
+"""Lines that were led here belong to the trace as well if a log record comes next."""
 _DONE: Final = {"at_done", "go_done", "rust_done", "php_done", "dart_done"}
 
 
@@ -217,18 +237,28 @@ def _states(table: dict[str, bytes]) -> re.Pattern[bytes]:
 
 
 _first = _states(_FIRST).match
+# An exception as text behind other text: no alternative of the above, which each line would have to pay for.
+_php_guess = re.compile(rb"[^\n]* in \S+\.php:\d+\s*$").match
 _next = {state: _states(table).match for state, table in _NEXT.items()}
 
 
 def heads(lines: Sequence[bytes]) -> list[int]:
     """Places of the lines that a bare stack trace may begin with."""
-    return [place for place, line in enumerate(lines) if _first(line[:HEAD])]
+    return [
+        place
+        for place, line in enumerate(lines)
+        if _first(line[:HEAD]) or (b".php:" in line and _php_guess(line[:HEAD]))
+    ]
 
 
-def trace_end(lines: Sequence[bytes], begin: int) -> tuple[int, bool]:
-    """Where the stack trace that begins at this place ends, and whether lines that come later cannot change that."""
+def trace_end(lines: Sequence[bytes], begin: int, record_follows: bool = False) -> tuple[int, bool]:
+    """Where the stack trace that begins at this place ends, and whether lines that come later cannot change that.
+
+    `record_follows`: behind the last line comes the first one of a log record. Whoever writes such records printed
+    what stands before it as part of the trace.
+    """
     found = _first(lines[begin][:HEAD])
-    state = found.lastgroup if found else None
+    state = found.lastgroup if found else "php_guess"
     end, waiting = begin + 1, 0
     for place in range(begin + 1, len(lines)):
         line = lines[place][:HEAD]
@@ -244,7 +274,7 @@ def trace_end(lines: Sequence[bytes], begin: int) -> tuple[int, bool]:
             waiting += len(lines[place]) + 1
             if place - end >= _WAIT_LINES or waiting > _WAIT_BYTES:
                 return end, True
-    return end, False
+    return len(lines) if record_follows and state in _MESSAGE else end, False
 
 
 _CRI = re.compile(rb"\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([FP])(?::\S{0,64})?(?: |$)").match

@@ -20,9 +20,11 @@ class Tracebacks(Limit):
     other lines belong to the one before.
 
     What the bytes cannot tell:
-    - where the message ends in a bare Python traceback whose message has several lines: indented lines, and one line
-      before an indented one, belong to it, others do not. Elsewhere the frames come last, and up to 16 lines of message
-      are waited for.
+    - where the message ends in a bare Python traceback whose message has several lines. Indented lines, and one line
+      before an indented one, belong to it; others do where a record or the traceback that it led to comes within 16
+      lines and 16 KiB of them. Nothing that came before counts, as a restart would not know it. So in a log without
+      records such lines are events of their own, and so they are where the records stop for the idle time. In other
+      languages the frames come last, and as many lines of message are waited for.
     - whether a line that looks like a record is part of a message: the message is cut there. A JSON object counts as a
       record only if it has a key for time, level or message.
     - whether a line printed bare after a record is part of it: it is taken as such.
@@ -98,6 +100,9 @@ class Tracebacks(Limit):
             events += lines[place:head]
             offsets += starts[place:head]
             place, known = _grammar.trace_end(lines, head)
+            if not known and end >= 0:
+                longer, _ = _grammar.trace_end(lines, head, record_follows=True)
+                place = longer if starts[head] + self.max_bytes >= offset + end else place
             raw = b"\n".join(lines[head:place])
             if len(raw) > self.max_bytes:
                 self._ship(out, events, offsets)
@@ -200,12 +205,12 @@ class Containers(Limit):
         is_record = _grammar.record(first) is not None
         is_trace = not is_record and bool(_grammar.heads([first]))
         texts, ends, most = [first], [begin + 1], 64
-        end = begin + 1
+        end, record_follows = begin + 1, False
         while end < len(told) and told[end][0] == stream and len(lines[end]) <= self.max_bytes:
             _, text, more = told[end]
             if goes_on:
                 ends[-1] = end + 1
-            elif not (is_record or is_trace) or _grammar.record(text):
+            elif not (is_record or is_trace) or (record_follows := _grammar.record(text) is not None):
                 break
             else:
                 if is_trace and len(texts) == most:
@@ -220,5 +225,5 @@ class Containers(Limit):
         known = end < len(told)
         if not is_trace:
             return end, known or not (is_record or goes_on)
-        count, sure = _grammar.trace_end(texts, 0)
+        count, sure = _grammar.trace_end(texts, 0, record_follows)
         return ends[count - 1], known or (sure and not (count == len(texts) and goes_on))

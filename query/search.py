@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import zlib
@@ -43,14 +44,16 @@ def search(
     end_ns: int | None = None,
     limit: int | None = None,
     direction: Literal["forward", "backward"] = "forward",
+    sha256: str = "",
     warn: Callable[[str], None] = lambda message: None,
 ) -> Iterator[bytes]:
     """The lines of the records that match, as they are stored, file by file; `backward`: the last one first.
 
     A record is in the range from `start_ns` up to, not including, `end_ns` (Unix time in ns); one without a time is
-    in no range. `warn` is told of files that end before they should. Raises OSError for what cannot be read.
+    in no range. `sha256`: the first hex digits of that of the line as it is stored. `warn` is told of files that end
+    before they should. Raises OSError for what cannot be read.
     """
-    finder = _Finder(match, start_ns, end_ns)
+    finder = _Finder(match, start_ns, end_ns, sha256)
     files = archives(paths)
     if direction == "forward":
         yield from islice((line for file in files for line in finder.lines(file, warn)), limit)
@@ -93,8 +96,9 @@ def _order(name: Path) -> tuple[list[list[tuple[int, str]]], int, str]:
 class _Finder:
     """A query made ready: what must stand in the raw bytes, which fields are decoded, what the time must be."""
 
-    def __init__(self, match: Match, start_ns: int | None, end_ns: int | None) -> None:
+    def __init__(self, match: Match, start_ns: int | None, end_ns: int | None, sha256: str = "") -> None:
         self._match = match
+        self._sha256 = sha256.lower()
         self._start, self._end = start_ns, end_ns
         self._timed = start_ns is not None or end_ns is not None
         self._clock = Clock()
@@ -108,7 +112,10 @@ class _Finder:
     def lines(self, file: Path, warn: Callable[[str], None]) -> Iterator[bytes]:
         """The lines of one file that match."""
         for chunk in _chunks(_pieces(file, warn)):
-            records = self._records([line for line in self._candidates(chunk) if line])
+            candidates = [line for line in self._candidates(chunk) if line]
+            if self._sha256:
+                candidates = [line for line in candidates if hashlib.sha256(line).hexdigest().startswith(self._sha256)]
+            records = self._records(candidates)
             selected = self._match.select(_batch(records))
             yield from [r.line for r in (self._in_time(selected) if self._timed else selected)]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, TypeAlias
 
@@ -251,7 +251,7 @@ class Sought:
     def places(self, data: bytes) -> tuple[list[Finding], list[Value]]:
         """Where they stand, and which do not. A short value counts as a word of its own, if it is one anywhere."""
         looks = _looks(views(data, raw=True))
-        more: list[View] | None = None
+        seamless = _seamless(data)
         findings: list[Finding] = []
         missing: list[Value] = []
         for value, why in self._values.items():
@@ -260,11 +260,7 @@ class Sought:
                 own = [(origin(start), origin(end)) for (_, origin), (start, end) in spans]
                 findings += [(start, end, why.rule) for start, end in own if start < end]
                 continue
-            own = _shown(looks, value)
-            if not own:
-                if more is None:
-                    more = _looks(_seamless(data))
-                own = _shown(more, value) or _as_level(looks, value)
+            own = [*_shown(looks, value), *(seamless(value) if seamless else ())] or _as_level(looks, value)
             if own:
                 findings += [(start, end, why.rule) for start, end in own if start < end]
             else:
@@ -276,24 +272,21 @@ def _looks(found: Sequence[View]) -> list[View]:
     return [(view.lower(), origin) for view, origin in found]
 
 
-def _seamless(data: bytes) -> list[View]:
-    """The text without what parsers take out of values; nothing where there is nothing of that."""
+def _seamless(data: bytes) -> Callable[[Value], list[tuple[int, int]]] | None:
+    """Finds where the parts of a value stand in a text that has something in it which parsers take out."""
     seams = [found.span() for found in _SEAM.finditer(data)]
     if not seams:
-        return []
+        return None
     starts, ends = [0, *(end for _, end in seams)], [*(start for start, _ in seams), len(data)]
     parts = [data[start:end] for start, end in zip(starts, ends, strict=True)]
-    lengths = list(accumulate(map(len, parts)))
+    sums = [0, *accumulate(map(len, parts))]
+    looks = _looks(views(b"".join(parts), raw=True))
 
-    def origin(place: int) -> int:
-        part = bisect_left(lengths, place)
-        return ends[part] - (lengths[part] - place)
+    def pieces(start: int, end: int) -> Iterator[tuple[int, int]]:
+        for part in range(bisect_right(sums, start) - 1, bisect_left(sums, end)):
+            yield starts[part] + max(start - sums[part], 0), starts[part] + min(end, sums[part + 1]) - sums[part]
 
-    return [(view, _through(origin, inner)) for view, inner in views(b"".join(parts), raw=True)]
-
-
-def _through(outer: Callable[[int], int], inner: Callable[[int], int]) -> Callable[[int], int]:
-    return lambda place: outer(inner(place))
+    return lambda value: [piece for span in _shown(looks, value) for piece in pieces(*span)]
 
 
 def _shown(looks: Sequence[View], value: Value) -> list[tuple[int, int]]:

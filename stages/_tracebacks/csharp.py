@@ -7,7 +7,10 @@ from itertools import pairwise
 
 from ._trace import Frame, Grammar, Raised
 
-_FRAME = re.compile(r"\s+at ([^\s(][^(]*)\([^()]*\)(?: in (.+):line \d+)?$")
+_FRAME = re.compile(
+    r"\s+at ([^\s(][^(]*?) ?\([^()]*\)"
+    r"(?: in (.+):line \d+| \[0x[0-9a-f]+\] in (?:<[^>]*>|(.+)):\d+ ?(?:<---)?)?$"  # the latter is Mono's
+)
 _HEAD = re.compile(r"(?:.*?\s)?((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Exception|Error))(?: \([^)]*\))?(?:: (.*)|$)")
 _INNER = re.compile(r"\s*---> ")
 
@@ -27,7 +30,8 @@ def parse(lines: list[str]) -> Raised | None:
     place = len(chain) - 1
     for line in lines[first:]:
         if frame := _FRAME.match(line):
-            chain[place].frames.append(Frame(frame[2] or frame[1].rpartition(".")[0], frame[1]))
+            file = frame[2] or frame[3] or frame[1].rpartition(".")[0]
+            chain[place].frames.append(Frame(file, frame[1]))
         elif "--- End of inner exception stack trace ---" in line:
             place = max(place - 1, 0)
     return chain[0]

@@ -11,7 +11,10 @@ _TYPE = r"\\?([A-Za-z_]\w*(?:\\\w+)*)"
 _MARKED = re.compile(rf"(?:^|.*?\b)(?:Uncaught|Next) {_TYPE}(?:: (.*)|(?= in \S+:\d+$))")
 _NAMED = re.compile(r"(?:^|.*?[^\w\\])\\?((?:\w+\\)*\w*(?:Exception|Error))(?:: (.*)|(?= in \S+:\d+$))")
 _THROWN = re.compile(r"(?:^|.* )in (\S.*?):(\d+)$")
-_OBJECT = re.compile(rf"\[object\] \({_TYPE}\(code: [^)]*\): (.*) at (\S.*?):\d+\)$")
+_OBJECT = re.compile(
+    r"\[object\] \(\\{0,2}([A-Za-z_]\w*(?:\\{1,2}\w+)*)\(code: [^)]*\): (.*)$"
+)  # its JSON has \\ for \
+_AT = re.compile(r"(?:^|(.*) )at (\S.*?):\d+\)$")
 _CALL = re.compile(r"#\d+ (?:(.+?)\(\d+\)|\[internal function\])?:? ?(\{main\}|[^\s(]+)(?:\(.*\))?$")
 _STACK = re.compile(r"(?:Stack trace:|\[stacktrace\])$")
 
@@ -31,7 +34,8 @@ def parse(lines: list[str]) -> Raised | None:
             above = []
         elif where is not None and (call := _CALL.match(line.strip())):
             # `#0 file(9): f()` says that f was called there; where it was thrown stands in the header.
-            chain[-1].frames.append(Frame(where, call[2]))
+            function = call[2].replace("\\\\", "\\") if monolog else call[2]
+            chain[-1].frames.append(Frame(where, function))
             where = call[1] or ""
         else:
             where = None if line.strip() else where
@@ -44,9 +48,12 @@ def parse(lines: list[str]) -> Raised | None:
 
 def _head(above: list[str]) -> tuple[Raised | None, str, bool]:
     """The exception that the lines above a stack name, the file it was thrown in, and whether Monolog wrote it."""
-    for line in reversed(above):
+    for place, line in reversed(list(enumerate(above))):
         if found := _OBJECT.search(line):
-            return Raised(found[1], found[2]), found[3], True
+            message = found[2]
+            if at := next(filter(None, map(_AT.match, [message, *above[place + 1 :]])), None):
+                message = (at[1] or "") if at.string is message else message
+                return Raised(found[1].replace("\\\\", "\\"), message), at[2], True
     found, end = next(((found, place) for place, line in enumerate(above) if (found := _THROWN.match(line))), (None, 0))
     if found is None:
         return None, "", False

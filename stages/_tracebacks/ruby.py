@@ -6,8 +6,9 @@ import re
 
 from ._trace import Frame, Grammar, Raised
 
-_FRAME = re.compile(r"\s*(?:\d+: )?(?:from )?([^\s:]+):\d+:in [`'](.+?)'$")
-_HEAD = re.compile(r"(?:.*\s)?([^\s:]+):\d+:in [`'](.+?)': (.*?)(?: \(([A-Z][\w:]*)\))?$")
+_FILE = r"(<internal:[^\s:]+>|[^\s:]+)"
+_FRAME = re.compile(rf"\s*(?:\d+: )?(?:from )?{_FILE}:\d+:in [`'](.+?)'$")
+_HEAD = re.compile(rf"(?:.*\s)?{_FILE}:\d+:in [`'](.+?)': (.*?)(?: \(([A-Z][\w:]*)\))?$")
 _RAILS = re.compile(r"(?:.*\s)?(?!Traceback )([A-Z]\w*(?:::[A-Z]\w*)*) \((.*)\):$")
 
 

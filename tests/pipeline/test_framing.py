@@ -141,6 +141,8 @@ LOG_LINES = [
     b"During handling of the above exception, another exception occurred:",
     b"job failed: DivisionByZeroError: x in /a.php:2",
     b"Unexpected exception:",
+    b"Unhandled Exception:",
+    b"<internal:kernel>:288:in 'Kernel#Integer': m (E)",
     b"package:a/a.dart 2:3  main",
     b"  indented",
     "grün ✓ 漢字 🎉".encode(),

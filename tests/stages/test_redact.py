@@ -391,7 +391,28 @@ def test_allowed_and_denied_fields_of_a_text_line() -> None:
         ("ada \x1b[35mhunter2\x1b[0m", {"password": "hunter2"}, "ada \x1b[35m@\x1b[0m"),
         ('x {"user": {"mail": "hi\\n\\"ada\\""}}', {"user": {"mail": 'hi\n"ada"'}}, 'x {"user": {"mail": "@"}}'),
         ('{"log": "{\\"n\\":\\"a\\\\nb-long\\"}"}', {"note": "a\nb-long"}, '{"log": "{\\"n\\":\\"@\\"}"}'),
-        ("a 0042 b 1.50e3", {"note": 42, "user": {"mail": 1500.0}}, "a 00@ b @"),
+        ("a 0042 b 1.50e3", {"note": 42, "user": {"mail": 1500.0}}, "a @ b @"),
+        ("n=1e1 id=10", {"note": 10.0}, "n=@ id=@"),
+        ("FATAL disk", {"note": "critical"}, "@ disk"),
+        ("p \x1b[1mhun\x1b[35mter2\x1b[0m", {"note": "hunter2"}, "p \x1b[1m@\x1b[35m@\x1b[0m"),
+        (
+            "2026-11-03T10:00:00Z stdout P say hun\n2026-11-03T10:00:00Z stdout F ter2 now",
+            {"note": "hunter2"},
+            "2026-11-03T10:00:00Z stdout P say @\n2026-11-03T10:00:00Z stdout F @ now",
+        ),
+        (
+            '{"log":"say hun","stream":"stdout","time":"x"}\n{"log":"ter2\\n","stream":"stdout","time":"x"}',
+            {"note": "hunter2"},
+            '{"log":"say @","stream":"stdout","time":"x"}\n{"log":"@\\n","stream":"stdout","time":"x"}',
+        ),
+        ('{"id":"1", "password": {"a": 1}} 1', {"id": "1", "password": {"a": 1}}, '{"id":"1", "password": @} 1'),
+        ("pin 1 of 1", {"password": "1"}, "pin @ of @"),
+        ("a=1 b=1 n 1", {"secret": {"a": 1}, "token": {"b": 1}}, "a=@ b=@ n 1"),
+        ("a=1 b 1 n 1", {"secret": {"a": 1}, "token": {"b": 1}}, "a=@ b @ n @"),
+        ("secret.a=1 a=12 n 1", {"secret": {"a": 1}}, "secret.a=@ a=12 n @"),
+        ("token: [1, 2] 2", {"token": [1, 2]}, "token: @, @] @"),
+        ("password\x1b[0m=\x1b[35m'x1'\x1b[0m x1", {"password": "x1"}, "password\x1b[0m=\x1b[35m'@'\x1b[0m x1"),
+        ("note=1 n 1", {"note": 1}, "note=@ n @"),
         ("F one\nP two-three", {"note": "one\ntwo-three"}, "F @\nP @"),
         ("WARN Info", {"note": "info", "level": "warning"}, "WARN @"),
         ("a b", {"note": "", "user": {"mail": None}, "level": True}, "a b"),
@@ -405,6 +426,19 @@ def test_allowed_and_denied_fields_of_a_text_line() -> None:
         "by its path, behind escapes",
         "behind two escapes",
         "numbers written in another way",
+        "a number twice, written in two ways",
+        "a level by another word",
+        "colours within it",
+        "parts of a line of CRI",
+        "parts of a line of Docker",
+        "a digit behind its name, and as another field",
+        "a digit without its name",
+        "a digit under two names",
+        "a digit behind one of its two names",
+        "a digit behind its name after a dot",
+        "digits in a list",
+        "a short one behind its name in colours",
+        "a digit that is denied",
         "lines with something between",
         "in lower case",
         "nothing to hide",
@@ -429,13 +463,55 @@ def test_a_line_without_fields_is_its_own_message() -> None:
     assert b"thing" not in record.line
 
 
-def test_a_denied_value_that_the_line_does_not_show_goes_nowhere() -> None:
+@pytest.mark.parametrize("options", [{"deny": ["note"]}, {"keys": ["note"]}], ids=["deny", "keys"])
+def test_a_value_to_hide_that_the_line_does_not_show_goes_nowhere(options: dict[str, Any]) -> None:
     batch = batch_of(b"<34>x", b"note=hello")
     batch.records[0].parsed, batch.records[1].parsed = {"note": "auth"}, {"note": "hello"}
     with pytest.raises(ValueError, match="does not show the value") as error:
-        run_stage(stage(deny=["note"]), batch)
+        run_stage(stage(**options), batch)
     assert "auth" not in str(error.value)
     assert (batch.records[0].parsed, batch.records[1].line) == ({"note": "auth"}, b"note=hello")
+
+
+CUTS = {
+    "colour": "say {}\x1b[35m{} ok",
+    "cri": "2026-11-03T10:00:00Z stdout P say {}\n2026-11-03T10:00:00Z stdout F {} ok",
+    "docker": '{{"log":"say {}","stream":"stdout","time":"x"}}\n{{"log":"{} ok\\n","stream":"stdout","time":"x"}}',
+}
+
+
+@pytest.mark.parametrize("form", CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize("options", [{"deny": ["note"]}, {"keys": ["note"]}], ids=["deny", "keys"])
+@given(st.text("QXZ0189-+", min_size=4, max_size=12), st.integers(1, 11))
+def test_no_part_of_a_value_that_was_cut_stays(form: str, options: dict[str, Any], value: str, cut: int) -> None:
+    head, tail = value[:cut], value[cut:]
+    record = redacted(form.format(head, tail), by=stage(builtin=False, **options), parsed={"note": value})
+    if set(value) <= set(form):
+        return  # is hidden wherever else it stands, too
+    assert record.text.replace("[REDACTED:key-name]", "") == form.format("", "")
+    assert record.parsed == {"note": "[REDACTED:key-name]"}
+
+
+def test_a_tiny_value_behind_its_name_leaves_other_fields_alone() -> None:
+    record = redacted('{"id":"1", "token": 1}\n', by=stage(), parsed={"id": "1", "token": 1, "message": "token=1 id=1"})
+    assert record.parsed == {"id": "1", "token": 0, "message": "token=[REDACTED:key-name] id=1"}
+
+
+@pytest.mark.parametrize(
+    ("line", "pattern", "types", "shown"),
+    [
+        ("took 0.0120e1s 12", r"took (?P<note>[\d.e]+)s", {"note": "float"}, "took @s 12"),
+        ("port 0x 007 ok", r"0x (?P<note>\d+)", {"note": "int"}, "port 0x @ ok"),
+        ("FATAL: disk", r"(?P<level>\w+): (?P<message>.*)", {}, "@: disk"),
+    ],
+    ids=["a float", "an int", "a level"],
+)
+def test_a_value_that_parse_translated_is_hidden_in_the_line(
+    line: str, pattern: str, types: dict[str, str], shown: str
+) -> None:
+    reader = msgspec.convert({"format": "regex", "pattern": pattern, "types": types}, Parse, dec_hook=decode_option)
+    (record,) = run_stage(stage(deny=["note", "level"]), run_stage(reader, batch_of(line.encode()))).records
+    assert record.text == shown.replace("@", "[REDACTED:key-name]")
 
 
 def test_thousands_of_values_to_hide_take_no_quadratic_time() -> None:

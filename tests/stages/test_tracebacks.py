@@ -90,6 +90,23 @@ CASES = {
         )
         for form in ("chain", "ascii", "locals", "colour")
     },
+    "python_314": (["RuntimeError", "OrderError", "ZeroDivisionError"], "2 checks failed:", "/srv/shop/main.py:serve"),
+    "python_314_group": (
+        ["ExceptionGroup", "ValueError"],
+        "jobs failed (2 sub-exceptions)",
+        "/srv/shop/main.py:run",
+    ),
+    "python_314_json": (
+        ["json.decoder.JSONDecodeError"],
+        "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        "/srv/shop/main.py:<module>",
+    ),
+    "python_314_recursion": (["RecursionError"], "maximum recursion depth exceeded", "/srv/shop/main.py:again"),
+    "python_314_syntax": (
+        ["SyntaxError"],
+        "invalid syntax. Did you mean 'import'?",
+        "/srv/shop/main.py:<module>",
+    ),
     "rich_group": (
         ["ExceptionGroup", "ValueError"],
         "jobs failed (2 sub-exceptions)",
@@ -118,6 +135,42 @@ CASES = {
         "App.java:com.acme.App.order",
     ),
     "java_lib": (["java.util.NoSuchElementException"], "No value present", "App.java:com.acme.App.main"),
+    "csharp_mono": (
+        ["System.InvalidOperationException", "Shop.StockException"],
+        "order failed",
+        "/srv/shop/Program.cs:Shop.Orders.Place",
+    ),
+    "csharp_mono_task": (
+        ["System.AggregateException", "System.NullReferenceException"],
+        "One or more errors occurred. (Object reference not set to an instance of an object)",
+        "/srv/shop/Program.cs:Program.Main",
+    ),
+    "dart_terse": (
+        ["StackOverflowError"],
+        "Stack Overflow",
+        "package:sass/src/parse/stylesheet.dart:StylesheetParser._expression",
+    ),
+    "dart_unhandled": (
+        ["FileSystemException"],
+        "writeFrom failed, path = '' (OS Error: No space left on device, errno = 28)",
+        "package:cli_repl/src/repl_adapter/vm.dart:ReplAdapter.write",
+    ),
+    "php_as_text": (["DivisionByZeroError"], "Division by zero", "/srv/shop/main.php:intdiv"),
+    "php_as_text_alone": (["DivisionByZeroError"], "Division by zero", "/srv/shop/main.php:intdiv"),
+    "php_chain": (["RuntimeException", "Shop\\OrderException"], "cannot pay", "/srv/shop/main.php:Shop\\main"),
+    "php_monolog": (["RuntimeException", "Shop\\OrderException"], "cannot pay", "/srv/shop/main.php:Shop\\main"),
+    "php_no_message": (["Stop"], "", "/srv/shop/main.php:{main}"),
+    "php_type": (
+        ["TypeError"],
+        "add(): Argument #1 ($n) must be of type int, string given, called in /srv/shop/main.php on line 3 and defined",
+        "/srv/shop/main.php:add",
+    ),
+    "ruby_chain": (["ConfigError", "ArgumentError"], "bad port", "/srv/shop/main.rb:rescue in port"),
+    "ruby_34_chain": (["ConfigError", "ArgumentError"], "bad port", "/srv/shop/main.rb:Object#port"),
+    "ruby_34_multiline": (["RuntimeError"], "2 checks failed:", "/srv/shop/main.rb:Object#check"),
+    "ruby_multiline": (["RuntimeError"], "2 checks failed:", "/srv/shop/main.rb:check"),
+    "ruby_nil": (["NoMethodError"], "private method `name' called for nil:NilClass", "/srv/shop/main.rb:name"),
+    "ruby_thread": (["IOError"], "stream closed", "/srv/shop/main.rb:block in <main>"),
     "go_closure": (["panic"], "in goroutine 7", "/srv/shop/main.go:main.main.func1"),
     "go_custom": (["panic"], "custom", "/srv/shop/main.go:main.main"),
     "go_deadlock": (["fatal error"], "all goroutines are asleep - deadlock!", "/srv/shop/main.go:main.main"),

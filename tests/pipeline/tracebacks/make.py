@@ -2,7 +2,7 @@
 
 Needs Python, node, javac and go on the PATH. A program prints a line `@@@` between two events, which is taken out
 again; so what the events are is known without any framing. Ruby and C# are written by hand after the formats of their
-runtimes.
+runtimes. What real PHP, Dart, Ruby 3.1 and 3.4, and Python 3.14 print stands in `tests/stages/tracebacks`.
 """
 
 # ruff: noqa: E501 - real log lines are as long as they are

@@ -1,4 +1,4 @@
-"""Stack traces of .NET; what real programs wrote stands in `test_tracebacks.py`."""
+"""Stack traces of .NET, written by hand (no package brings it); real ones of Mono stand in `test_tracebacks.py`."""
 
 from __future__ import annotations
 

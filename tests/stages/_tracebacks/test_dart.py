@@ -1,4 +1,4 @@
-"""Dart's and Flutter's exceptions."""
+"""Dart's exceptions with columns, and Flutter's, written by hand; real ones of Dart: `test_tracebacks.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PHP's exceptions."""
+"""PHP's exceptions in other forms (with arguments, of other frameworks); real ones: `test_tracebacks.py`."""
 
 from __future__ import annotations
 
