@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
-from typing import TypeAlias
+from typing import TypeAlias, cast
+
+import re2
 
 View: TypeAlias = tuple[bytes, Callable[[int], int]]
 """A text as it is searched, and where its bytes stand in the text that is changed."""
@@ -18,6 +21,8 @@ ESCAPE = re.compile(
     rb"\\(?:[nrtbf\"\\/']|u(?:[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[0-9a-fA-F]{4})|x[0-9a-fA-F]{2})"
 )
 _SPLIT = re.compile(b"(" + ESCAPE.pattern + b")").split
+_slash, _unit = re2.compile(rb"\\/").search, re2.compile(rb"\\u").search  # `in` takes three times as long
+_UNITS = re.compile(rb"(\\(?:\\|u(?:[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[0-9a-fA-F]{4})))").split
 
 
 class _Escapes(dict[bytes, bytes]):
@@ -41,9 +46,38 @@ class _Escapes(dict[bytes, bytes]):
 _escapes = _Escapes()
 
 
+class _Kept(dict[bytes, bytes]):
+    """`\\u0041` as the character itself, for another reader of escapes to pass over; a double backslash stays."""
+
+    def __missing__(self, escape: bytes) -> bytes:
+        if len(self) > 20_000:
+            self.clear()
+        plain = self[escape] = _escapes[escape].replace(b"\\", b"\\\\")
+        return plain
+
+
+_kept = _Kept({b"\\\\": b"\\\\"})
+
+
 def unescape(data: bytes) -> bytes:
     """The text with its escapes resolved, those of a JSON line's strings as well."""
     return b"".join(_resolved(_SPLIT(data)))
+
+
+def unescape_json(data: bytes) -> bytes:
+    """The same for strings of valid JSON, in half of the time, where there is no `\\u0041` in a fifth."""
+    if _slash(data):
+        return unescape(data)
+    if _unit(data):
+        parts = _UNITS(data)
+        parts[1::2] = map(_kept.__getitem__, parts[1::2])
+        data = b"".join(parts)
+    try:
+        # Python's own reader of escapes knows all the others.
+        plain, _ = codecs.escape_decode(data)
+    except ValueError:
+        return unescape(data)
+    return cast(bytes, plain)
 
 
 def views(data: bytes, *, raw: bool) -> list[View]:

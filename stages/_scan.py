@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 import re2
 
-from ._escapes import BACKSLASH, ESCAPE, unescape
+from ._escapes import BACKSLASH, ESCAPE, unescape, unescape_json
 from ._rules import Rule, RuleError, compiled
 
 _GROUP = 16
@@ -81,7 +81,8 @@ class Scan:
                 others[place] = b""
             self._scan(b"\n".join(others), _Lines(others).at, hits)
         if escaped:
-            once = unescape(_numbered([lines[place] for place in escaped], escaped))
+            numbered = _numbered([lines[place] for place in escaped], escaped)
+            once = unescape(numbered) if raw else unescape_json(numbered)
             self._scan(once, _numbered_at, hits)
             if inner := [text for text in once.split(_SEPARATOR) if BACKSLASH in text and ESCAPE.search(text)]:
                 self._scan(unescape(_SEPARATOR.join([b"", *inner])), _numbered_at, hits)

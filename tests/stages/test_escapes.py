@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.stages._escapes import unescape, views
+from tailrace.stages._escapes import unescape, unescape_json, views
 
 
 @given(st.binary(max_size=300))
@@ -37,3 +39,35 @@ def test_what_stands_in_a_view_is_known_to_come_from_somewhere(data: bytes) -> N
         assert places == sorted(places)
         assert places[-1] == len(data)
         assert all(data[at : at + 1] in (text[n : n + 1], b"\\") for n, at in enumerate(places[:-1]) if text[n] < 128)
+
+
+PIECES = [
+    b"\\\\",
+    rb"\n",
+    rb"\u0041",
+    rb"\u005c",
+    rb"\u00E9",
+    rb"\ud83d",
+    rb"\uDE00",
+    rb"\"",
+    b"u0041",
+    b"1",
+    b"n",
+    "\u00e9".encode(),
+    rb"\/",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES)).map(b"".join))
+def test_valid_json_is_unescaped_to_the_same(data: bytes) -> None:
+    assert unescape_json(data) == unescape(data)
+
+
+@given(
+    st.lists(st.sampled_from([*PIECES[:9], b"\\x", b"\\u", b"zz"]))
+    .map(b"".join)
+    .filter(lambda data: data[-1:] != b"\\")
+)
+def test_what_is_no_valid_json_is_unescaped_somehow(data: bytes) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        assert isinstance(unescape_json(data), bytes)
