@@ -73,7 +73,7 @@ class Scan:
             text = b"\n".join(lines)
         hits: dict[int, dict[Rule, None]] = {}
         escaped = [place for place, line in enumerate(lines) if BACKSLASH in line] if BACKSLASH in text else []
-        if raw or len(escaped) * 4 < len(lines):
+        if raw or not escaped:
             self._scan(text, _Lines(lines).at, hits)
         elif len(escaped) < len(lines):
             others = list(lines)

@@ -77,12 +77,16 @@ class Clock:
 
     def read_all(self, values: Sequence[Any]) -> list[int | None]:
         """`read` for each; quick for ISO 8601 where many have the same length and zone."""
-        if self._form != "auto" or set(map(type, values)) != {str}:
+        if self._form != "auto" or not values:
             return list(map(self.read, values))
+        try:
+            table = "".join(values)
+        except TypeError:  # not text alone
+            return list(map(self.read, values))
+        if len(table) == len(values) * len(values[0]) and (times := self._read_alike(values, table)):
+            return times
         widths = set(map(len, values))
-        if len(widths) == 1:
-            return self._read_alike(values, widths.pop()) or list(map(self.read, values))
-        if len(widths) > 12:
+        if not 1 < len(widths) <= 12:
             return list(map(self.read, values))
         found: list[int | None] = [None] * len(values)
         for width in widths:
@@ -91,9 +95,12 @@ class Clock:
                 found[place] = time
         return found
 
-    def _read_alike(self, values: Sequence[str], width: int) -> list[int | None] | None:
-        """All of these texts of one width, or None when not laid out alike: a quarter of the time of one by one."""
-        zone = _zone_of(values[0])
+    def _read_alike(self, values: Sequence[str], table: str) -> list[int | None] | None:
+        """All of these texts, or None when not laid out alike: a quarter of the time of one by one.
+
+        `table`: all of them in one piece.
+        """
+        zone, width = _zone_of(values[0]), len(values[0])
         if zone is None:
             return None
         end = width - len(zone)
@@ -101,7 +108,6 @@ class Clock:
         if digits > 9 or digits < -1 or digits == 0 or (digits > 0 and not values[0][20:end].isdigit()):
             return None
         # With each digit as 0 they are one text again and again. Zones may still differ: column by column.
-        table = "".join(values)
         if table.translate(ZEROS) != values[0].translate(ZEROS) * len(values):
             return None
         if any(table[column::width].strip(table[column]) for column in range(end, width)):

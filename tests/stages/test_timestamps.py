@@ -214,3 +214,17 @@ def test_a_format_without_a_year_takes_it_from_the_time_of_reading() -> None:
     assert clock.read("0229 10:00:00") == ns(2024, 2, 29, 9)
     assert clock.read("0310 10:00:00") == ns(2026, 3, 10, 9)
     assert clock.read("2026-11-03T10:00:00Z") == ns(2026, 11, 3, 10)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["2026-11-03 10:00:002", "026-11-03 10:00:01", "2026-11-03 10:00:02"],
+        ["2026-11-03T10:00:00.12", "Z2026-11-03T10:00:00.12Z"],
+        ["2026-11-03T10:00:00.123Z2026", "-11-03T10:00:00.123Z"],
+    ],
+    ids=["a digit", "a zone", "a year"],
+)
+def test_times_that_only_look_alike_in_a_row_are_read_one_by_one(values: list[str]) -> None:
+    clock = Clock("auto", "UTC")
+    assert clock.read_all(values) == list(map(clock.read, values))
