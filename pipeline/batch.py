@@ -176,6 +176,11 @@ class Batch:
         return [r.line for r in self._records] if self.columns is None else self.columns.lines
 
     @property
+    def sizes(self) -> list[int]:
+        """Bytes of the line of every record."""
+        return list(map(len, self.lines)) if self.columns is None else self.columns.sizes
+
+    @property
     def found_times(self) -> Sequence[int | None] | None:
         """The time that a stage found for each record or its source knows, in ns; None where nobody looked for one."""
         found = [r.time_ns for r in self._records] if self.columns is None else self.columns.times
@@ -226,6 +231,4 @@ class Batch:
 
     def measure(self) -> int:
         """Bytes of the lines that ship."""
-        if self.columns is not None:
-            return len(self.columns.text) - max(len(self) - 1, 0)  # in half the time of line by line
-        return sum(map(len, self.lines))
+        return sum(self.sizes)

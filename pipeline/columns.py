@@ -16,13 +16,20 @@ from .record import Fields, Format, Record, encode, with_members
 class Following(Sequence[int]):
     """Where single lines start that follow each other, a line break between them: counted only when somebody asks."""
 
-    def __init__(self, lines: Sequence[bytes], start: int) -> None:
+    def __init__(self, lines: Sequence[bytes], start: int, sizes: list[int] | None = None) -> None:
         self._lines = lines
         self._start = start
+        if sizes is not None:
+            self.sizes = sizes
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Bytes of each line."""
+        return list(map(len, self._lines))
 
     @cached_property
     def _all(self) -> list[int]:
-        starts = list(accumulate([len(line) + 1 for line in self._lines], initial=self._start))
+        starts = list(accumulate([size + 1 for size in self.sizes], initial=self._start))
         del starts[-1]
         return starts
 
@@ -64,6 +71,7 @@ class Columns(msgspec.Struct, gc=False):
     """Fields that stages put beside the lines' own, one value an event; None where one does not have it."""
     rows: dict[int, Fields] = {}
     """Fields that stages put beside few of the lines, by the events' places."""
+    _sizes: list[int] | None = None
     _text: bytes | None = None
     _values: dict[str, list[Any]] = {}
 
@@ -73,6 +81,14 @@ class Columns(msgspec.Struct, gc=False):
         if self._text is None:
             self._text = b"\n".join(self.lines)
         return self._text
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each line: each look at a line that is not in the processor's cache costs as much as copying it."""
+        if self._sizes is None:
+            starts = self.offsets
+            self._sizes = starts.sizes if isinstance(starts, Following) else list(map(len, self.lines))
+        return self._sizes
 
     @property
     def single(self) -> bool:
@@ -111,10 +127,10 @@ class Columns(msgspec.Struct, gc=False):
     def replace(self, places: Mapping[int, tuple[bytes, Fields | None]]) -> None:
         """Give some of the events another line, and other parsed fields."""
         self.lines = list(self.lines)
-        self._values, self._text = {}, None
+        self._values, self._text, self._sizes = {}, None, list(self.sizes)
         parsed = None if self.parsed is None else list(self.parsed)
         for place, (line, fields) in places.items():
-            self.lines[place] = line
+            self.lines[place], self._sizes[place] = line, len(line)
             if parsed is not None:
                 parsed[place] = fields or {}
         self.parsed = parsed

@@ -45,11 +45,13 @@ class Framed(msgspec.Struct):
     """0, `LINE` or `EVENT`: part of the position, and what the next `split` must be told."""
     first: int | None = None
     """… but none are in `starts` where lines follow each other from here on."""
+    sizes: list[int] | None = None
+    """Bytes of each event, where they were counted."""
 
     @property
     def offsets(self) -> Sequence[int]:
         """Where each event starts."""
-        return self.starts if self.first is None else Following(self.lines, self.first)
+        return self.starts if self.first is None else Following(self.lines, self.first, self.sizes)
 
 
 class Framer(Protocol):
@@ -157,7 +159,7 @@ class Lines(Limit):
             begun = sizes.pop()
             if sizes and 0 not in sizes and max(begun, max(sizes)) <= self.max_bytes and b"\r" not in data:
                 lines.pop()
-                return Framed(lines, [], len(data) - begun, first=offset)
+                return Framed(lines, [], len(data) - begun, first=offset, sizes=sizes)
         if skip:
             if not self._ended(out, data, offset, final, skip):
                 return out

@@ -101,7 +101,7 @@ class Entries:
         self._stamped = _Stamped(0)
         self._tails = _Tails()
 
-    def write_ticks(self, out: list[bytes], lines: Sequence[bytes], times: range) -> None:
+    def write_ticks(self, out: list[bytes], lines: Sequence[bytes], sizes: Sequence[int], times: range) -> None:
         """Append the entries of one stream, each 1 ns after the one before, in a third of the time of `write`."""
         place = 0
         while place < len(lines):
@@ -111,9 +111,8 @@ class Entries:
             if self._stamped.second != second:
                 self._stamped = _Stamped(second)
             self.seconds.add(second)
-            part = lines[place:end]
-            sizes = list(map(len, part))
-            heads, tails = map(self._stamped.__getitem__, sizes), map(self._tails.__getitem__, sizes)
+            part, lengths = lines[place:end], sizes[place:end]
+            heads, tails = map(self._stamped.__getitem__, lengths), map(self._tails.__getitem__, lengths)
             lows = _LOW[low : low + len(part)]
             high = bytes((ns >> 14 & 127 | 128, ns >> 21 & 127 | 128, ns >> 28))
             out.extend(chain.from_iterable(zip(heads, lows, repeat(high), tails, part, strict=False)))
@@ -124,13 +123,17 @@ class Entries:
         streams: Mapping[Any, list[bytes]],
         keys: Iterable[object],
         lines: Sequence[bytes],
+        sizes: Sequence[int],
         times: Sequence[int],
         metadata: Sequence[bytes] | None = None,
     ) -> None:
-        """Append each entry to the pieces of the stream with its key; `metadata` (made by `Pairs`) behind the lines."""
+        """Append each entry to the pieces of the stream with its key; `metadata` (made by `Pairs`) behind the lines.
+
+        `sizes`: the bytes of each line.
+        """
         heads = self._heads
-        more: Iterable[int] = repeat(0) if metadata is None else [len(pairs) << _LENGTH_BITS for pairs in metadata]
-        sizes = map(add, map(len, lines), more)
+        if metadata is not None:
+            sizes = list(map(add, sizes, [len(pairs) << _LENGTH_BITS for pairs in metadata]))
         last, stamp = -1, b""  # a second that no entry is in
         stamps, behind = nanos([at % NANOS for at in times]), metadata or repeat(b"")
         for key, line, size, at, ns, pairs in zip(keys, lines, sizes, times, stamps, behind, strict=False):

@@ -71,14 +71,14 @@ class Streams:
         streams: dict[bytes, list[bytes]] = {}
         self._entries.seconds.clear()
         for batch in filter(len, batches):
-            lines, pointers = self._shipped(batch)
+            lines, sizes, pointers = self._shipped(batch)
             times = batch.times
             pieces = _Pieces(streams, self._labels, self._columns(batch))
             metadata = self._metadata(batch, pointers) if self._metadata_fields or pointers else None
             if isinstance(times, range) and not self._labels.fields and metadata is None:
-                self._entries.write_ticks(pieces[()], lines, times)
+                self._entries.write_ticks(pieces[()], lines, sizes, times)
             else:
-                self._entries.write(pieces, pieces.keys_of_entries, lines, times, metadata)
+                self._entries.write(pieces, pieces.keys_of_entries, lines, sizes, times, metadata)
         return {labels: stream(labels, entries) for labels, entries in streams.items()}
 
     def span(self) -> tuple[int, int]:
@@ -112,18 +112,19 @@ class Streams:
                 for own, value in zip(pairs, part.values(field), strict=True):
                     if value is not None and value != "":
                         own[name] = _text(value).encode("utf-8", "replace").decode()
-            lines, pointers = self._shipped(part)
+            lines, _, pointers = self._shipped(part)
             for place, pointer in pointers.items():
                 pairs[place] |= pointer
             seen += zip(lines, pairs, strict=True)
         return seen
 
-    def _shipped(self, batch: Batch) -> tuple[list[bytes], dict[int, dict[str, str]]]:
-        """The lines that ship, and by its place what points to the whole of one that is an excerpt."""
+    def _shipped(self, batch: Batch) -> tuple[list[bytes], list[int], dict[int, dict[str, str]]]:
+        """The lines that ship, their bytes, and by its place what points to the whole of one that is an excerpt."""
         lines = batch.shipped(self._line)
+        sizes = batch.sizes if self._line == "raw" else list(map(len, lines))
         most = self._max_line
-        if not most or max(map(len, lines), default=0) <= most:
-            return lines, {}
+        if not most or max(sizes, default=0) <= most:
+            return lines, sizes, {}
         shipped = list(lines)
         pointers: dict[int, dict[str, str]] = {}
         archived = batch.shipped("json")
@@ -138,7 +139,7 @@ class Streams:
                     ARCHIVED: digest(archived[place]),
                 }
                 pointers[place] = {name: text for name, text in pointer.items() if text and name in self._pointers}
-        return shipped, pointers
+        return shipped, list(map(len, shipped)), pointers
 
     def _columns(self, batch: Batch) -> list[list[str | None]]:
         """The values that labels are made of."""

@@ -31,8 +31,9 @@ Given = list[tuple[bytes, int]]
 """Lines and their times."""
 
 
-def columns(given: Given) -> tuple[list[bytes], list[int]]:
-    return [line for line, _ in given], [at for _, at in given]
+def columns(given: Given) -> tuple[list[bytes], list[int], list[int]]:
+    lines = [line for line, _ in given]
+    return lines, list(map(len, lines)), [at for _, at in given]
 
 
 def stream(labels: bytes, entries: list[bytes]) -> bytes:
@@ -71,9 +72,10 @@ def test_ticks_are_the_same_entries(lines: list[bytes], start: int) -> None:
     single: list[bytes] = []
     times = range(start, start + len(lines))
     writer, other = Entries(), Entries()
-    writer.write_ticks(ticks, lines[:5], times[:5])
-    writer.write_ticks(ticks, lines[5:], times[5:])
-    other.write({"": single}, repeat(""), lines, times)
+    sizes = list(map(len, lines))
+    writer.write_ticks(ticks, lines[:5], sizes[:5], times[:5])
+    writer.write_ticks(ticks, lines[5:], sizes[5:], times[5:])
+    other.write({"": single}, repeat(""), lines, sizes, times)
     assert b"".join(ticks) == b"".join(single)
     assert writer.seconds == other.seconds
 
@@ -86,10 +88,10 @@ def test_entries_with_metadata_are_read_back_as_they_were(
     read_push: Read, given: Given, metadata: list[dict[str, str]]
 ) -> None:
     writer, entries = Entries(), list[bytes]()
-    lines, times = columns(given)
+    lines, sizes, times = columns(given)
     pairs = [b"".join(Pairs(name).column([value])[0] for name, value in one.items()) for one in metadata[: len(given)]]
     metadata = [{name: value for name, value in one.items() if value} for one in metadata]
-    writer.write({"": entries}, repeat(""), lines, times, pairs)
+    writer.write({"": entries}, repeat(""), lines, sizes, times, pairs)
     assert [tuple(one) for one in read_push(stream(b'{a="b"}', entries))] == [
         ('{a="b"}', at, line, one) for (line, at), one in zip(given, metadata, strict=False)
     ]
@@ -107,8 +109,8 @@ def test_both_ways_write_the_same_entry(given: Given) -> None:
 @given(given=ENTRIES)
 def test_records_go_to_the_stream_that_stands_at_their_place(read_push: Read, given: Given) -> None:
     streams: dict[int, list[bytes]] = {0: [], 1: []}
-    lines, times = columns(given)
-    Entries().write(streams, [len(line) % 2 for line in lines], lines, times)
+    lines, sizes, times = columns(given)
+    Entries().write(streams, [len(line) % 2 for line in lines], lines, sizes, times)
     read = read_push(b"".join(stream(b"%d" % n, entries) for n, entries in streams.items()))
     assert [one.line for one in read] == sorted(lines, key=lambda line: len(line) % 2)
     assert all(int(one.labels) == len(one.line) % 2 for one in read)
@@ -121,14 +123,14 @@ def test_records_go_to_the_stream_that_stands_at_their_place(read_push: Read, gi
 )
 def test_any_time_takes_twelve_bytes_and_comes_back(read_push: Read, time_ns: int) -> None:
     entries: list[bytes] = []
-    Entries().write({"": entries}, [""], [b"x"], [time_ns])
+    Entries().write({"": entries}, [""], [b"x"], [1], [time_ns])
     assert len(b"".join(entries)) == 2 + 2 + 12 + 3
     assert read_push(stream(b"", entries))[0].time_ns == time_ns
 
 
 def test_a_value_that_is_not_utf_8_becomes_readable(read_push: Read) -> None:
     writer, entries = Entries(), list[bytes]()
-    writer.write({"": entries}, [""], [b"x"], [0], Pairs("id").column(["a\udc80b"]))
+    writer.write({"": entries}, [""], [b"x"], [1], [0], Pairs("id").column(["a\udc80b"]))
     assert read_push(stream(b"", entries))[0].metadata == {"id": "a?b"}
 
 
@@ -137,7 +139,7 @@ def test_the_heads_that_are_remembered_are_bounded(read_push: Read) -> None:
     heads = [writer._heads[length] for length in range(20_002)]
     assert len(writer._heads) == 20_000
     assert heads[20_001] == writer._heads[20_001]
-    writer.write({"": entries}, [""], [bytes(20_001)], [0])
+    writer.write({"": entries}, [""], [bytes(20_001)], [20_001], [0])
     assert read_push(stream(b"", entries))[0].line == bytes(20_001)
     pairs = Pairs("id")
     assert len({pairs[length] for length in range(20_002)}) == 20_002
