@@ -84,8 +84,8 @@ class Scan:
             numbered = _numbered([lines[place] for place in escaped], escaped)
             once = unescape(numbered) if raw else unescape_json(numbered)
             self._scan(once, _numbered_at, hits)
-            if inner := [text for text in once.split(_SEPARATOR) if BACKSLASH in text and ESCAPE.search(text)]:
-                self._scan(unescape(_SEPARATOR.join([b"", *inner])), _numbered_at, hits)
+            if inner := b"".join(_still_escaped(once)):
+                self._scan(unescape(inner), _numbered_at, hits)
         return {place: list(rules) for place, rules in hits.items()}
 
     def candidates(self, data: bytes) -> list[Rule]:
@@ -160,6 +160,16 @@ def _numbered_at(text: bytes, place: int) -> tuple[int, int]:
     mark = text.rfind(_SEPARATOR, 0, place + len(_SEPARATOR)) + len(_SEPARATOR)
     end = text.find(_SEPARATOR, place + 1)
     return int(text[mark : text.index(b"\xff", mark)]), len(text) if end < 0 else end
+
+
+def _still_escaped(text: bytes) -> Iterator[bytes]:
+    """The `_numbered` lines with escapes in them, with their numbers."""
+    place = text.find(b"\\")
+    while place >= 0:
+        start, (_, end) = text.rfind(_SEPARATOR, 0, place), _numbered_at(text, place)
+        if ESCAPE.search(text, place, end):
+            yield text[start:end]
+        place = text.find(b"\\", end)
 
 
 class _Lines:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
-from operator import add, itemgetter
+from functools import lru_cache
+from operator import add
+from struct import Struct
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,7 +24,8 @@ _MONTHS = {name: f"{number:02}" for number, name in enumerate(calendar.month_abb
 _DAY = 86_400 * 1_000_000_000
 ZEROS = str.maketrans("123456789", "000000000")
 """For `translate`: texts of the same layout become the same text."""
-_HEAD = itemgetter(slice(0, 19))
+_AT_ONCE = 64
+"""Times that are taken apart by one call."""
 _SECOND = 1_000_000_000
 MINUTE = 60 * _SECOND
 _LATEST = 1 << 63
@@ -77,14 +80,11 @@ class Clock:
 
     def read_all(self, values: Sequence[Any]) -> list[int | None]:
         """`read` for each; quick for ISO 8601 where many have the same length and zone."""
-        if self._form != "auto" or not values:
+        times: Sequence[int | None] | None = self.read_alike(values)
+        if times is not None:
+            return list(times)
+        if self._form != "auto" or set(map(type, values)) != {str}:
             return list(map(self.read, values))
-        try:
-            table = "".join(values)
-        except TypeError:  # not text alone
-            return list(map(self.read, values))
-        if len(table) == len(values) * len(values[0]) and (times := self._read_alike(values, table)):
-            return times
         widths = set(map(len, values))
         if not 1 < len(widths) <= 12:
             return list(map(self.read, values))
@@ -95,11 +95,16 @@ class Clock:
                 found[place] = time
         return found
 
-    def _read_alike(self, values: Sequence[str], table: str) -> list[int | None] | None:
-        """All of these texts, or None when not laid out alike: a quarter of the time of one by one.
-
-        `table`: all of them in one piece.
-        """
+    def read_alike(self, values: Sequence[Any]) -> list[int] | None:
+        """`read` for each if all are laid out alike, in a fifth of the time of one by one; else None."""
+        if self._form != "auto" or not values:
+            return None
+        try:
+            table = "".join(values)
+        except TypeError:  # not text alone
+            return None
+        if len(set(map(len, values))) > 1:
+            return None
         zone, width = _zone_of(values[0]), len(values[0])
         if zone is None:
             return None
@@ -108,7 +113,7 @@ class Clock:
         if digits > 9 or digits < -1 or digits == 0 or (digits > 0 and not values[0][20:end].isdigit()):
             return None
         # With each digit as 0 they are one text again and again. Zones may still differ: column by column.
-        if table.translate(ZEROS) != values[0].translate(ZEROS) * len(values):
+        if table.translate(ZEROS) != values[0].translate(ZEROS) * len(values) or not table.isascii():
             return None
         if any(table[column::width].strip(table[column]) for column in range(end, width)):
             return None
@@ -116,16 +121,16 @@ class Clock:
             if len(self._heads) >= 64:
                 self._heads.clear()
             self._heads[zone] = _Heads(self, zone)
+        parts = _parts(table, width, max(digits, 0))
         try:
-            seconds = list(map(self._heads[zone].__getitem__, map(_HEAD, values)))
+            seconds = list(map(self._heads[zone].__getitem__, parts[0 : 2 * len(values) : 2]))
         except ValueError:
             return None
         if digits < 0:
             return [second + _SECOND for second in seconds]
-        fractions = list(map(itemgetter(slice(20, end)), values))
         # JSON's reader takes a third of the time of int(); the 1 before each keeps its zeros.
-        zeros = "0" * (9 - digits)
-        ns = _read_ints(f"[1{(zeros + ',1').join(fractions)}{zeros}]")
+        zeros = b"0" * (9 - digits)
+        ns = _read_ints(b"[1%b%b]" % ((zeros + b",1").join(parts[1 : 2 * len(values) : 2]), zeros))
         return list(map(add, seconds, ns))
 
     def _parse(self, text: str) -> int | None:
@@ -191,16 +196,33 @@ class Clock:
         return offset
 
 
-class _Heads(dict[str, int]):
+def _parts(table: str, width: int, digits: int) -> list[bytes]:
+    """The first 19 characters and the fraction of each time in turn, and some empty ones at the end."""
+    data, size = table.encode(), width * _AT_ONCE
+    data += bytes(-len(data) % size)
+    unpack = _layout(width, digits).unpack
+    parts: list[bytes] = []
+    for start in range(0, len(data), size):
+        parts += unpack(data[start : start + size])
+    return parts
+
+
+@lru_cache(maxsize=64)
+def _layout(width: int, digits: int) -> Struct:
+    one = f"19sx{digits}s{width - 20 - digits}x" if digits else f"19s0s{width - 19}x"
+    return Struct(one * _AT_ONCE)
+
+
+class _Heads(dict[bytes, int]):
     """Unix ns of the second before the first 19 characters of a time in one zone; raises ValueError for no time."""
 
     def __init__(self, clock: Clock, zone: str) -> None:
         self._clock = clock
         self._zone = zone
 
-    def __missing__(self, head: str) -> int:
-        time = self._clock.read(head + self._zone)
-        if time is None or len(head) != 19 or head[10] not in "Tt _":
+    def __missing__(self, head: bytes) -> int:
+        time = self._clock.read(head.decode() + self._zone)
+        if time is None or head[10] not in b"Tt _":
             raise ValueError(head)
         if len(self) >= _CACHED:
             self.clear()

@@ -187,19 +187,23 @@ class Parse(Stage):
     def _read_all(self, batch: Batch, name: str, found: Sequence[Fields | None]) -> bool:
         """Where each line fits and has a time, as nearly always: read them all at once, without a record."""
         columns = batch.columns
-        if columns is None or columns.extended or None in found or len(found) < len(batch) or self._dotted:
+        if columns is None or columns.extended or len(found) < len(batch) or self._dotted:
+            return False
+        form: Format = "json" if name == "json" else "text"
+        if form == "text" and not all(found):
             return False
         fields: list[Fields] = found  # type: ignore[assignment]  # there is no None
-        form: Format = "json" if name == "json" else "text"
         for time in self.timestamp if form == "json" else self._text_times:
             values = [one.get(time) for one in fields]
-            empty = values.count(None)
-            if empty < len(values):
-                times = [] if empty else self._clock.read_all(values)
-                if not times or None in times:
+            times: Sequence[int | None] | None = self._clock.read_alike(values)
+            if times is None:
+                if values.count(None) == len(values):
+                    continue
+                times = self._clock.read_all(values)
+                if None in times:
                     return False
-                columns.read(form, fields, times, self._names)
-                return True
+            columns.read(form, fields, times, self._names)
+            return True
         return False
 
     def _auto(self, batch: Batch) -> None:

@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from operator import add
+from struct import Struct
 from typing import Any
 
 TIMESTAMP = 12
@@ -29,6 +30,7 @@ _LOW = [a + b for b in _MORE for a in _MORE]
 _LANES = 256
 _GROUPS = [int.from_bytes((127 << 7 * group).to_bytes(8, "little") * _LANES, "little") for group in range(5)]
 """The bits of each byte of a varint, in as many numbers of 64 bits."""
+_apart = Struct("5s3x" * _LANES).unpack
 _GOES_ON = int.from_bytes((0x80808080).to_bytes(8, "little") * _LANES, "little")
 
 
@@ -55,13 +57,12 @@ def nanos(values: Iterable[int]) -> list[bytes]:
         lanes.byteswap()
     data, size = lanes.tobytes(), 8 * _LANES
     first, second, third, fourth, fifth = _GROUPS
-    spread = []
+    spread: list[bytes] = []
     for start in range(0, len(data), size):
         x = int.from_bytes(data[start : start + size], "little")
         x = x & first | (x & second) << 1 | (x & third) << 2 | (x & fourth) << 3 | (x & fifth) << 4 | _GOES_ON
-        spread.append(x.to_bytes(size, "little"))
-    data = b"".join(spread)
-    return [data[at : at + 5] for at in range(0, 8 * count, 8)]
+        spread += _apart(x.to_bytes(size, "little"))
+    return spread[:count]
 
 
 def field(number: int, body: bytes) -> bytes:

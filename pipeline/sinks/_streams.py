@@ -118,6 +118,27 @@ class Streams:
             seen += zip(lines, pairs, strict=True)
         return seen
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Those that labels are made of."""
+        return self._labels.fields
+
+    def labels_of(self, key: Key) -> str:
+        """The labels of a record with these values of `fields`."""
+        return self._labels[key].decode()
+
+    def taken_apart(self, batch: Batch) -> tuple[list[Key], list[bytes], list[list[str | None]]]:
+        """Of each record the values of `fields`, the line as it is sent, and its metadata in the order of `names`."""
+        lines, _, pointers = self._shipped(batch)
+        columns = [_texts(batch.values(field)) for _, field in self._metadata_fields]
+        for name in self._pointers:
+            column: list[str | None] = [None] * len(lines)
+            for place, pointer in pointers.items():
+                column[place] = pointer.get(name)
+            columns.append(column)
+        keys: list[Key] = list(_keys(self._columns(batch))) if self.fields else [()] * len(lines)
+        return keys, lines, columns
+
     def _shipped(self, batch: Batch) -> tuple[list[bytes], list[int], dict[int, dict[str, str]]]:
         """The lines that ship, their bytes, and by its place what points to the whole of one that is an excerpt."""
         lines = batch.shipped(self._line)
@@ -220,9 +241,12 @@ def _text(value: object) -> str:
 
 def _texts(values: list[Any]) -> list[str | None]:
     """The values as text, so that a list can be a key, and 1, 1.0 and true are three of them."""
-    if _TEXT.issuperset(map(type, values)):
-        return values
-    return [None if value is None else _text(value) for value in values]
+    try:
+        "".join(values)  # takes nothing but text, in a quarter of the time of asking each for its type
+    except TypeError:
+        if not _TEXT.issuperset(map(type, values)):
+            return [None if value is None else _text(value) for value in values]
+    return values
 
 
 def _metadata_name(field: str) -> str:
