@@ -169,10 +169,15 @@ class Streams:
     def _metadata(self, batch: Batch, pointers: Mapping[int, Mapping[str, str]]) -> Sequence[bytes]:
         found = [b""] * len(batch)
         for pairs, (_, field) in zip(self._pairs, self._metadata_fields, strict=True):
-            values = batch.values(field)
-            if values.count(None) < len(values):
-                column = pairs.column(_texts(values))
+            values = _texts(batch.values(field))
+            missing = values.count(None)
+            if missing * 2 <= len(values):
+                column = pairs.column(values)
                 found = list(map(add, found, column)) if any(found) else column
+            elif missing < len(values):
+                for place, value in enumerate(values):
+                    if value:
+                        found[place] += pairs.column([value])[0]
         for place, pointer in pointers.items():
             found[place] += b"".join(self._pointers[name].column([text])[0] for name, text in pointer.items())
         return found
