@@ -40,19 +40,18 @@ def set_times(batch: Batch) -> None:
         found = [None] * len(batch)
     if not batch.slot and (newest := _increasing(found, max(last + tick, -1))):
         # Each has a time of its own already: again the same as below, in a third of the time.
+        if batch.sent:  # its source's, which the records do not have yet
+            batch.set_times(found)
         state["event"], state["last"], state["tick"] = newest, newest, 0
         return
-    times: list[int] = []
-    for time_ns in found:
-        if time_ns is None or not 0 <= time_ns < END:
-            time_ns = read_at if event is None else event
-        else:
-            event = time_ns
-        if last <= time_ns <= last + tick:
-            tick += 1
-        else:
-            last, tick = time_ns, 0
-        times.append(last + tick + _shift(last, batch.slot) if batch.slot else last + tick)
+    times, event = _filled(found, event, read_at)
+    ticks, last, tick = _ticks(times, last, tick)
+    if batch.slot:
+        # Room for 1000 or 16 ticks a slot, below the last digit that the source uses.
+        of_ms, of_us = batch.slot % 1000 * 1000, batch.slot % 62 * 16
+        times = [time + (of_ms if not time % 1_000_000 else of_us if not time % 1000 else 0) for time in times]
+    for place, more in ticks.items():
+        times[place] += more
     batch.set_times(times)
     if last >= 0:
         state["last"], state["tick"] = last, tick
@@ -68,8 +67,35 @@ def _increasing(times: Sequence[int | None], after: int) -> int:
     return known[-1] if after < known[0] and known[-1] < END and all(map(lt, known, islice(known, 1, None))) else 0
 
 
-def _shift(time_ns: int, slot: int) -> int:
-    """Room for 1000 or 16 ticks a slot, below the last digit that the source uses."""
-    if not time_ns % 1_000_000:
-        return slot % 1000 * 1000
-    return slot % 62 * 16 if not time_ns % 1000 else 0
+def _filled(found: Sequence[int | None], event: int | None, read_at: int) -> tuple[list[int], int | None]:
+    """Every record's time, a missing one as that of the event before; and the last time that was found."""
+    if None not in found and len(found) > 0:
+        known: Sequence[int] = found  # type: ignore[assignment]  # there is no None
+        if min(known) >= 0 and max(known) < END:
+            return list(known), known[-1]
+    times = []
+    for time_ns in found:
+        if time_ns is not None and 0 <= time_ns < END:
+            event = time_ns
+        times.append(read_at if event is None else event)
+    return times, event
+
+
+def _ticks(times: list[int], last: int, tick: int) -> tuple[dict[int, int], int, int]:
+    """By place how far equal times are to tick on from the first of them, which becomes theirs; and the new state.
+
+    A time that is later than the one before it, which does not tick, stays: only the others are looked at one by one,
+    which takes half of the time.
+    """
+    ticks: dict[int, int] = {}
+    later = bytes(map(lt, times, islice(times, 1, None)))
+    place = 0
+    while place < len(times):
+        if last <= times[place] <= last + tick:
+            tick += 1
+            times[place], ticks[place] = last, tick
+            place += 1
+        else:
+            place = later.find(0, place) + 1 or len(times)
+            last, tick = times[place - 1], 0
+    return ticks, last, tick

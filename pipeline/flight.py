@@ -51,6 +51,10 @@ class Begun(msgspec.Struct, frozen=True, array_like=True, tag="begun"):
     position: Position
     slot: int
     """See Flown."""
+    state: msgspec.Raw = msgspec.Raw(b"{}")
+    """What the stages carry there, as JSON."""
+    anew: bool = False
+    """It goes on from another process: what is known of it from before counts no more."""
 
 
 class Taken(msgspec.Struct, frozen=True, array_like=True, tag="taken"):

@@ -29,6 +29,8 @@ class Partition:
         self.state: dict[str, Any] = msgspec.json.decode(saved.state)
         self.flown: deque[Flown] = deque()
         """Chunks written down and not yet settled, oldest first; at first those of the run that crashed."""
+        self.anew = False
+        """It goes on from another process, which is not written down yet."""
 
     def begin(self, position: Position) -> bool:
         """Have this as the position as long as nothing behind it was read; False when something was."""
@@ -95,6 +97,10 @@ class Partitions:
         for entry in flight:
             if isinstance(entry, Flown | Begun) and entry.source in self._of:
                 partitions = self._of[entry.source]
+                if isinstance(entry, Begun) and entry.anew and entry.number > number:
+                    saved_then = Saved(entry.position, entry.state, slot=entry.slot)
+                    partitions[entry.partition] = Partition(self._sinks, entry.slot, saved_then)
+                    continue
                 if entry.number > number:
                     partitions.setdefault(entry.partition, Partition(self._sinks, entry.slot))
                 partition = partitions.get(entry.partition)
@@ -134,6 +140,7 @@ class Partitions:
                 self._left[source].remove(one)
                 self._past[source].add(one.ledger.books)
         self._of[source][name] = Partition(self._sinks, saved.slot, saved)
+        self._of[source][name].anew = True
 
     def forget(self, source: str, names: Iterable[str]) -> None:
         """Their source is done with them."""

@@ -146,7 +146,10 @@ class Runner:
         partition = self.partitions.get(name, chunk.partition)
         if not (chunk.lines or chunk.dead) and partition.begin(chunk.position):
             self._number += 1
-            await self.flight.note(Begun(self._number, name, chunk.partition, chunk.position, partition.slot))
+            state, anew = msgspec.Raw(partition.ledger.state), partition.anew
+            noted = Begun(self._number, name, chunk.partition, chunk.position, partition.slot, state, anew)
+            await self.flight.note(noted)
+            partition.anew = False
         start, end = partition.end, int(chunk.position["offset"])
         known = partition.known(start)
         read_at_ns, slot = (known.read_at_ns, known.slot) if known else (self._clock_ns(), partition.slot)

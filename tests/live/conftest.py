@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from ..services._server import NotInstalled, Server
+from ..services.kafka import Kafka
 from ..services.loki import Loki
 from ..services.prometheus import Prometheus
 
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def loki(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
     with _started(Loki, tmp_path_factory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    with _started(Kafka, tmp_path_factory) as server:
         yield server
 
 

@@ -127,3 +127,36 @@ def test_the_state_of_the_stages_goes_with_the_position() -> None:
     assert partition.state == {"clock": {"last": 1}}
     assert partition.saved({"offset": 5}).slot == 4
     assert bytes(partition.saved({"offset": 5}).state) == b'{"clock":{"last":1}}'
+
+
+def test_a_partition_that_went_on_from_another_process_is_found_where_and_how_it_did() -> None:
+    partitions = Partitions(["k"], ["loki"])
+    anew = Begun(3, "k", "t/0", {"offset": 90, "claim": "b"}, 7, msgspec.Raw(b'{"clock":{"last":1}}'), True)
+    flight: list[Flown | Begun | Taken] = [
+        Flown("k", "t/0", 50, 60, 7, 7, number=2),
+        anew,
+        Flown("k", "t/0", 90, 95, 7, 7, number=4),
+    ]
+    partitions.restore({"k": {"t/0": Saved({"offset": 50, "claim": "a"}, slot=7)}}, flight)
+    partition = partitions.get("k", "t/0")
+    assert partition.ledger.position == {"offset": 90, "claim": "b"}
+    assert (partition.state, partition.slot, partition.ledger.taken) == ({"clock": {"last": 1}}, 7, {"loki": 90})
+    assert [one.start for one in partition.flown] == [90]
+
+
+def test_a_partition_that_begins_anew_keeps_the_books_of_what_is_still_on_its_way() -> None:
+    partitions = Partitions(["k"], ["loki"])
+    old = partitions.get("k", "t/0")
+    ack = old.ledger.promise({"offset": 9}, 9)
+    old.ledger.books.read = 9
+    old.ledger.books.of("loki").in_flight = 9
+    for _ in range(2):
+        partitions.restart("k", "t/0", Saved({"offset": 20}, slot=3))
+        assert partitions.books("k").residual("loki") == 0
+    assert partitions.books("k").of("loki").in_flight == 9
+    assert (partitions.get("k", "t/0").end, partitions.get("k", "t/0").slot) == (20, 3)
+    ack.settle("loki")
+    old.ledger.books.of("loki").in_flight, old.ledger.books.of("loki").delivered = 0, 9
+    partitions.restart("k", "t/0", Saved({"offset": 30}, slot=3))
+    books = partitions.books("k")
+    assert (books.read, books.of("loki").delivered, books.of("loki").in_flight) == (9, 9, 0)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from ._server import Server, cache
@@ -29,6 +30,7 @@ def install(server: type[Server]) -> None:
         else:
             print(f"{what}: no container engine answers, so it is built or unpacked", flush=True)
             server.build(made, Path(scratch))
+        server.complete(made)
         for program in server.programs:
             subprocess.run(
                 [made / program, "--version"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -87,6 +89,23 @@ def debian_package(name: str, scratch: Path) -> Path:
     (package,) = scratch.glob(f"{name}_*.deb")
     run(["dpkg-deb", "-x", str(package), str(scratch / "unpacked")])
     return scratch / "unpacked"
+
+
+def maven_libraries(libraries: Mapping[str, str], into: Path, scratch: Path) -> None:
+    """Java libraries (`group:artifact` and version) with all that they need, from Maven Central."""
+    wanted = "".join(
+        f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>"
+        for name, version in libraries.items()
+        for group, artifact in [name.split(":")]
+    )
+    project = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+        <groupId>tailrace</groupId><artifactId>services</artifactId><version>1</version><packaging>pom</packaging>
+        <dependencies>{wanted}</dependencies></project>"""
+    (scratch / "pom.xml").write_text(project)
+    run(
+        ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={into}"],
+        scratch,
+    )
 
 
 def run(command: list[str], cwd: Path | None = None) -> str:

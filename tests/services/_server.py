@@ -55,6 +55,10 @@ class Server:
         """Get the programs without a container engine. Raises `CalledProcessError`."""
         raise NotImplementedError
 
+    @classmethod
+    def complete(cls, into: Path) -> None:
+        """Add what neither the images nor `build` give."""
+
     def command(self) -> list[str]:
         """What to run."""
         raise NotImplementedError
@@ -88,6 +92,7 @@ class Server:
 
     def start(self, seconds: float = 90) -> None:
         """Start it and wait until it is ready. Raises RuntimeError with the end of its log."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         command = self.command()
         if guard := shutil.which("setpriv"):  # the kernel ends the server with us, even when we are killed
             command = [guard, "--pdeathsig", "KILL", *command]
