@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+import re2
 
 
 class _Docker(msgspec.Struct):
@@ -57,6 +58,50 @@ record = re.compile(_RECORD).match
 """Whether a line (at a position) is the first one of a log record."""
 next_record = re.compile(rb"\n(?=" + _RECORD + rb")")
 """The line break before a line that is the first one of a log record."""
+
+_USUAL: Final = ("9999-99-99T99:99", *(f'{{"{key}":' for key in ("timestamp", "ts", "time", "level")))
+"""What records usually begin with: a subset of `_RECORDS`, 9 for a digit and T for T or a space."""
+_BYTES: Final = {"9": rb"0-9", "T": rb" T", "-": rb"\-"}
+
+
+def _unlike(shapes: Sequence[str]) -> bytes:
+    """A pattern for what begins with none of these shapes, at the end of the text too."""
+    first = dict.fromkeys(shape[0] for shape in shapes)
+    ways = [rb"\z", rb"[^%b]" % b"".join(_BYTES.get(one, one.encode()) for one in first)]
+    for one in first:
+        rest = [shape[1:] for shape in shapes if shape[0] == one]
+        if all(rest):
+            ways.append(rb"[%b]%b" % (_BYTES.get(one, one.encode()), _unlike(rest)))
+    return rb"(?:%b)" % rb"|".join(ways)
+
+
+_usual = re.compile(rb"|".join(b"".join(b"[%b]" % _BYTES.get(one, one.encode()) for one in s) for s in _USUAL)).match
+_as_bytes = re2.Options()
+_as_bytes.encoding = re2.Options.Encoding.LATIN1  # else no class matches what is not UTF-8
+_unusual = re2.compile(rb"\n" + _unlike(_USUAL), _as_bytes).search
+
+
+def records(body: bytes) -> tuple[list[bytes], int, list[int]]:
+    """The records that begin in a usual way up to the first other one, where that is, and which are several lines.
+
+    `body` begins with a record. Lines that begin in a usual way are passed over with 5 to 10 GB/s, where `next_record`
+    looks at each; where events of several lines are frequent it is quicker all the same, and the rest is left to it.
+    """
+    events: list[bytes] = []
+    several: list[int] = []
+    at = 0
+    while at < len(body) and _usual(body, at) and len(several) * 16 <= len(events) + 512:
+        other = _unusual(body, at)
+        place = other.start() if other else len(body)
+        events += body[at:place].split(b"\n")
+        found = next_record.search(body, place)
+        end = found.start() if found else len(body)
+        if end > place:
+            several.append(len(events) - 1)
+            events[-1] += body[place:end]
+        at = end + 1 if found else end
+    return events, at, several
+
 
 # java.util.logging writes `Nov 03, 2026 10:00:00 AM Class method` and, on a line of its own, `SEVERE: message`.
 two_line_head = re.compile(rb"[A-Z][a-z]{2} \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d[^\n]*").fullmatch

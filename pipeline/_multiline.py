@@ -69,9 +69,16 @@ class Tracebacks(Limit):
 
     def _records(self, out: Framed, body: bytes, at: int, sure: int, offset: int, final: bool) -> int:
         """Ship the records from `at` on, which begins one; returns where the last one begins that may go on."""
-        events = self._cut(body[at:])
+        events, several = self._cut(body[at:])
         held = b"" if final else events.pop()
-        offsets = list(accumulate([len(raw) + 1 for raw in events], initial=offset + at))
+        sizes = list(map(len, events))
+        under = [events[place] for place in several if place < len(events)] if several is not None else None
+        plain = under is not None and b"\r" not in body and not any(raw.endswith(b"\n") for raw in under)
+        if plain and events and not (final or out.lines) and max(len(held), max(sizes)) <= self.max_bytes:
+            # As nearly always: nothing to strip, none over-long. Where each starts is counted if somebody asks.
+            out.lines, out.sizes, out.first, out.single = events, sizes, offset + at, not under
+            return len(body) - len(held)
+        offsets = list(accumulate([size + 1 for size in sizes], initial=offset + at))
         at = len(body) if final else offsets[-1] - offset
         del offsets[-1]
         self._ship(out, events, offsets)
@@ -139,13 +146,20 @@ class Tracebacks(Limit):
             at += 1
         return -1
 
-    def _cut(self, body: bytes) -> list[bytes]:
-        """Cut at the line breaks before the lines that begin an event; `body` begins with one."""
+    def _cut(self, body: bytes) -> tuple[list[bytes], list[int] | None]:
+        """Cut at the line breaks before the lines that begin an event, as `body` does.
+
+        Says too which events are several lines (None: not known); all blank lines are part of such a one.
+        """
         if self._start is not None:
             lines = body.split(b"\n")
             whole = len(lines) - (not lines[-1])
             places = [place for place, line in enumerate(lines[:whole]) if self._found(line)]
-            return [b"\n".join(lines[a:b]) for a, b in pairwise([*places, len(lines)])]
+            return [b"\n".join(lines[a:b]) for a, b in pairwise([*places, len(lines)])], None
+        usual, at, several = _grammar.records(body)
+        if at == len(body):
+            return usual, several
+        body = body[at:]
         events = _grammar.next_record.split(body)
         if _grammar.two_line_head(events[0]) or _grammar.has_two_line_heads(body):
             for place in range(len(events) - 2, -1, -1):
@@ -154,7 +168,7 @@ class Tracebacks(Limit):
                 short = len(head) + 4 < self.max_bytes
                 if short and _grammar.two_line_head(head) and _grammar.two_line_body(body):
                     events[place : place + 2] = [head + b"\n" + body]
-        return events
+        return usual + events, None
 
     def _found(self, line: bytes) -> bool:
         return self._start is not None and self._start.search(line[: _grammar.HEAD]) is not None

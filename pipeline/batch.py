@@ -141,7 +141,8 @@ class Batch:
         """All events of a chunk, as text."""
         batch = cls([], source, chunk.partition, chunk.labels, ack, read_at_ns, state, **more)
         batch.columns = Columns(chunk.lines, chunk.offsets)
-        batch.sent = dict(zip(chunk.offsets, chunk.times, strict=False))
+        if chunk.times:  # else nobody may want to know where each event starts
+            batch.sent = dict(zip(chunk.offsets, chunk.times, strict=False))
         for name, values in chunk.fields.items():
             batch.columns.add(name, values)
         batch.dead = [Dead(Record(b"", offset), source, reason, withheld=True) for offset, reason in chunk.dead]
@@ -193,8 +194,9 @@ class Batch:
     @property
     def times(self) -> Sequence[int]:
         """The time of every record, which the clock has set, in ns; a range where each is 1 ns after the other."""
-        times = self.found_times or [0] * len(self)
-        return times if isinstance(times, range) else [time_ns or 0 for time_ns in times]
+        if self.columns is not None and self.columns.times is not None:
+            return self.columns.times  # type: ignore[return-value]  # once the clock has set them there is no None
+        return [time_ns or 0 for time_ns in self.found_times or [0] * len(self)]
 
     def ends(self) -> tuple[int, int]:
         """The times of the first and of the last record, in ns."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, repeat
 from operator import add, contains
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import msgspec
 
@@ -14,13 +14,17 @@ from .record import Fields, Format, Record, encode, with_members
 
 
 class Following(Sequence[int]):
-    """Where single lines start that follow each other, a line break between them: counted only when somebody asks."""
+    """Where events start that follow each other, a line break between them: counted only when somebody asks."""
 
-    def __init__(self, lines: Sequence[bytes], start: int, sizes: list[int] | None = None) -> None:
+    def __init__(
+        self, lines: Sequence[bytes], start: int, sizes: list[int] | None = None, *, single: bool = True
+    ) -> None:
         self._lines = lines
         self._start = start
         if sizes is not None:
             self.sizes = sizes
+        self.single = single
+        """Each event is one line."""
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -52,6 +56,16 @@ class Following(Sequence[int]):
     __hash__ = None  # type: ignore[assignment]  # as a list
 
 
+class Unread(NamedTuple):
+    """What a parser will find in every line, once somebody asks for it."""
+
+    parse: Callable[[], list[Fields]]
+    names: frozenset[str]
+    """All fields that it may find."""
+    known: Mapping[str, Sequence[Any]]
+    """Those that it found already."""
+
+
 class Columns(msgspec.Struct, gc=False):
     """Every event of a chunk. Stages that change single events ask the batch for its records instead."""
 
@@ -63,17 +77,26 @@ class Columns(msgspec.Struct, gc=False):
     """Unix times in ns; None until somebody reads or sets them."""
     format: Format = "text"
     """Of all of them: `json` when every line is one JSON object, and is itself the fields."""
-    parsed: list[Fields] | None = None
-    """What a parser found in each line."""
     sought: frozenset[str] | None = None
     """The fields that the parser looked for; None: all that there are."""
     added: dict[str, Sequence[Any]] = {}
     """Fields that stages put beside the lines' own, one value an event; None where one does not have it."""
     rows: dict[int, Fields] = {}
     """Fields that stages put beside few of the lines, by the events' places."""
+    asked: set[str] = set()
+    """Fields whose values somebody asked for, of this batch or, where the parser keeps the set, of those before."""
     _sizes: list[int] | None = None
+    _parsed: list[Fields] | None = None
+    _unread: Unread | None = None
     _text: bytes | None = None
     _values: dict[str, list[Any]] = {}
+
+    @property
+    def parsed(self) -> list[Fields] | None:
+        """What a parser found in each line."""
+        if self._unread is not None:
+            self._parsed, self._unread = self._unread.parse(), None
+        return self._parsed
 
     @property
     def text(self) -> bytes:
@@ -93,7 +116,7 @@ class Columns(msgspec.Struct, gc=False):
     @property
     def single(self) -> bool:
         """Every event is one line."""
-        return isinstance(self.offsets, Following) or b"\n" not in b" ".join(self.lines)
+        return (isinstance(self.offsets, Following) and self.offsets.single) or b"\n" not in b" ".join(self.lines)
 
     @property
     def extended(self) -> bool:
@@ -105,11 +128,16 @@ class Columns(msgspec.Struct, gc=False):
         self._text = None
 
     def read(
-        self, form: Format, parsed: list[Fields], times: Sequence[int | None], sought: frozenset[str] | None
+        self, form: Format, parsed: list[Fields] | Unread, times: Sequence[int | None], sought: frozenset[str] | None
     ) -> None:
-        """Take what a parser found in every line."""
-        self.format, self.parsed, self.times, self.sought = form, parsed, times, sought
+        """Take what a parser found in every line, or will find."""
+        self.format, self.times, self.sought = form, times, sought
+        self._parsed, self._unread = (None, parsed) if isinstance(parsed, Unread) else (parsed, None)
         self._values = {}
+        if self._parsed is not None:
+            # While what was parsed is still in the processor's cache this takes a fifth of the time.
+            for name in self.asked:
+                self.values(name)
 
     def add(self, name: str, values: Sequence[Any]) -> None:
         """Put a field beside the lines' own, in front of one of the same name; None leaves an event as it is."""
@@ -127,13 +155,16 @@ class Columns(msgspec.Struct, gc=False):
     def replace(self, places: Mapping[int, tuple[bytes, Fields | None]]) -> None:
         """Give some of the events another line, and other parsed fields."""
         self.lines = list(self.lines)
-        self._values, self._text, self._sizes = {}, None, list(self.sizes)
+        self._text, self._sizes = None, list(self.sizes)
         parsed = None if self.parsed is None else list(self.parsed)
+        values = {} if parsed is None or self.extended else {name: list(own) for name, own in self._values.items()}
         for place, (line, fields) in places.items():
             self.lines[place], self._sizes[place] = line, len(line)
             if parsed is not None:
                 parsed[place] = fields or {}
-        self.parsed = parsed
+            for name, own in values.items():
+                own[place] = (fields or {}).get(name)
+        self._parsed, self._values = parsed, values
 
     def values(self, field: str, fixed: str | None = None) -> list[Any]:
         """One field of every event, `fixed` where it is missing. The same list for all who ask: to be read only."""
@@ -142,10 +173,16 @@ class Columns(msgspec.Struct, gc=False):
         found = self._values.get(field)
         if found is None:
             found = self._values[field] = self._values_of(field, None)
+            self.asked.add(field)
         return found
 
     def _values_of(self, field: str, fixed: str | None) -> list[Any]:
-        if self.parsed is not None:
+        unread = self._unread
+        if unread is not None and field in unread.known:
+            own = list(unread.known[field])
+        elif unread is not None and field not in unread.names:
+            own = [fixed] * len(self.lines)
+        elif self.parsed is not None:
             own = [fields.get(field, fixed) for fields in self.parsed]
         elif self.format == "text" and field == "message":
             own = [line.decode("utf-8", "replace") for line in self.lines]

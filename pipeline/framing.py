@@ -44,14 +44,16 @@ class Framed(msgspec.Struct):
     skip: int = 0
     """0, `LINE` or `EVENT`: part of the position, and what the next `split` must be told."""
     first: int | None = None
-    """… but none are in `starts` where lines follow each other from here on."""
+    """… but none are in `starts` where all events follow each other from here on."""
+    single: bool = True
+    """Each event is one line, then."""
     sizes: list[int] | None = None
     """Bytes of each event, where they were counted."""
 
     @property
     def offsets(self) -> Sequence[int]:
         """Where each event starts."""
-        return self.starts if self.first is None else Following(self.lines, self.first, self.sizes)
+        return self.starts if self.first is None else Following(self.lines, self.first, self.sizes, single=self.single)
 
 
 class Framer(Protocol):

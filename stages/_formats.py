@@ -30,6 +30,7 @@ _TIMED = re.compile(
     rf"(?:({_LOGGER})(?:: ?+(?=[\s\0]|(?<= ))| - )|([A-Za-z_]\w*+(?:\.\w++)++) )?([^\0]*+)|[^\0]*+)"
 )
 _HEAD = re.compile(rf"{_LEVEL}({_LOGGER})")
+_LEVEL_ONLY = re.compile(rb"%b[^ \x1b]" % _LEVEL.encode())
 _LAYOUT = re.compile(r"0000-00-00[T ]00:00:00[.,]000")
 _DASHED = re.compile(rf"\0(?:({_TIME}) - ([^\s\0]++) - ([A-Z]++) - ([^\0]*+)|[^\0]*+)")
 _BARE = re.compile(r"\0(?:([A-Z]++):([^\s:\0]++):([^\0]*+)|[^\0]*+)")
@@ -110,6 +111,36 @@ class _Heads(dict[str, tuple[str, str] | None]):
 
 
 _heads = _Heads()
+
+
+def times_and_levels(lines: Sequence[bytes]) -> tuple[list[str], list[str]] | None:
+    """`timestamp` and `level` as `python` finds them, without the rest; None if one line is not of the usual layout.
+
+    Nothing is decoded but these: a third of the time.
+    """
+    known = _levels.__getitem__
+    levels = [known(line[23:36]) for line in lines]
+    if None in levels:
+        return None
+    table = b"".join([line[:23] for line in lines]).decode("latin-1")
+    layout = table[:23].translate(ZEROS)
+    if not _LAYOUT.fullmatch(layout) or table.translate(ZEROS) != layout * len(lines):
+        return None
+    return [table[at : at + 23] for at in range(0, len(table), 23)], levels  # type: ignore[return-value]  # no None
+
+
+class _Levels(dict[bytes, str | None]):
+    """The level in the first bytes behind a time, remembered; None where these bytes alone do not tell."""
+
+    def __missing__(self, start: bytes) -> str | None:
+        match = _LEVEL_ONLY.match(start)
+        if len(self) > 4096:
+            self.clear()
+        name = self[start] = LEVELS.get(match[1].decode()) if match else None
+        return name
+
+
+_levels = _Levels()
 
 
 def prefixed_json(lines: Sequence[bytes]) -> list[Fields | None]:

@@ -12,12 +12,12 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 
 from ..pipeline.batch import Batch
-from ..pipeline.columns import Columns
+from ..pipeline.columns import Columns, Unread
 from ..pipeline.component import ANY, Stage
 from ..pipeline.options import Regex
 from ..pipeline.record import Fields, Format, Record
 from ._containers import DOCKER
-from ._formats import AUTO, FORMATS, json_object, regex
+from ._formats import AUTO, FORMATS, json_object, python, regex, times_and_levels
 from ._pairs import pairs
 from ._text_lines import Reader
 from ._timestamps import MINUTE, Clock, problem
@@ -37,6 +37,7 @@ _WRITES = {
 _TRUE = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False, "1": True, "0": False}
 _BACK = 5 * MINUTE
 """Lines of one log may stand in a wrong order by this much; more is a clock that went back."""
+_PYTHON = frozenset(("timestamp", "level", "logger", "message"))
 _BAD_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -78,6 +79,7 @@ class Parse(Stage):
     the first one, and as the second where it would else be more than 5 minutes before the event before it in its
     partition. A time in the hour that they leave out counts as if they had not yet gone forward."""
     _failures: dict[str, int] = {}
+    _whole: bool = False
 
     def check(self) -> Iterable[tuple[str, str]]:
         """`pattern` goes with `regex`, the zone exists, the format reads a whole date."""
@@ -147,6 +149,8 @@ class Parse(Stage):
         if self.format == "auto":
             self._auto(batch)
             return
+        if self.format == "python" and self._read_heads(batch):
+            return
         found = self._found(self.format, batch)
         if not self._read_all(batch, self.format, found):
             rest = self._read(self.format, batch.records, found)
@@ -202,9 +206,34 @@ class Parse(Stage):
                 times = self._clock.read_all(values)
                 if None in times:
                     return False
+            columns.asked = self._asked
             columns.read(form, fields, times, self._names)
             return True
         return False
+
+    def _read_heads(self, batch: Batch) -> bool:
+        """Where nobody wants more of Python's usual lines, read time and level; the rest once somebody asks after all.
+
+        Of 140 bytes 0.4 µs a line where `_read_all` takes 0.8. Who asked once (an archive, say) asks again.
+        """
+        columns = batch.columns
+        unwanted = self._names is not None and self._names.isdisjoint(("logger", "message"))
+        if self._whole or not unwanted or not self._text_times or self._dotted or self.types or self.pairs:
+            return False
+        if columns is None or columns.extended or (heads := times_and_levels(columns.lines)) is None:
+            return False
+        stamps, levels = heads
+        times = self._clock.read_all(stamps)
+        if not times or None in times:
+            return False
+        lines = columns.lines
+
+        def parse() -> list[Fields]:
+            self._whole = True
+            return python(lines)  # type: ignore[return-value]  # each line fits
+
+        columns.read("text", Unread(parse, _PYTHON, {"level": levels}), times, self._names)
+        return True
 
     def _auto(self, batch: Batch) -> None:
         # The format found before is only tried first; any line gets the same fields whatever that was.
@@ -220,7 +249,11 @@ class Parse(Stage):
             and first in names
             and not self.types
             and DOCKER not in columns.text
-            and self._read_all(batch, first, self._found(first, batch))
+            and (
+                # Without one there is no message that is a JSON object.
+                (first == "python" and b" {" not in columns.text and self._read_heads(batch))
+                or self._read_all(batch, first, self._found(first, batch))
+            )
         ):
             return
         matched: dict[str, int] = {}
@@ -387,6 +420,10 @@ class Parse(Stage):
     @cached_property
     def _text_times(self) -> list[str]:
         return list(dict.fromkeys([*self.timestamp, "timestamp"])) if self.timestamp else []
+
+    @cached_property
+    def _asked(self) -> set[str]:
+        return set()
 
     @cached_property
     def _names(self) -> frozenset[str] | None:

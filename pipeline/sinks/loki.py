@@ -19,13 +19,13 @@ import msgspec
 from ..batch import Batch
 from ..component import ProbeError, Rejected, Sink
 from ..excerpt import SMALLEST
-from ..http_client import Client, NotSent
+from ..http_client import Client, NotSent, Response
 from ..log import log
 from ..options import Duration, Secret, Size, Template
 from ._answer import Answer
 from ._lookup import HEADERS, Lookup, NotTold, TooMuch, Wanted, queries
 from ._sending import Lane, Outcome, Plan, Push, Sending, compress
-from ._streams import Streams
+from ._streams import Entry, Streams
 
 MAX_LABELS = 15
 """Loki's default `max_label_names_per_series`."""
@@ -210,6 +210,30 @@ class Loki(Sink):
         if sending.rejected:
             hints = dict.fromkeys(why.hint for _, why in sending.rejected)
             raise Rejected([(record, why.text) for record, why in sending.rejected], "; ".join(hints))
+
+    async def get(self, path: str, parameters: Mapping[str, str] | None = None, tenant: str = "") -> Response:
+        """What Loki answers at a path of its own, such as `/config`; 404 where that cannot be known. Raises OSError."""
+        assert self._http
+        base, found, _ = self._push_url.partition("/loki/api/v1/push")
+        if not found:
+            return Response(HTTPStatus.NOT_FOUND, {}, b"")
+        url = base + path + ("?" + urlencode(parameters) if parameters else "")
+        named = {"X-Scope-OrgID": tenant} if tenant and not self.tenant else {}
+        return await self._http.request("GET", url, headers={"Cache-Control": "no-cache"} | named)
+
+    async def missing(self, batches: Sequence[Batch]) -> list[Entry]:
+        """What Loki does not show of these. Raises OSError; NotTold when it cannot be asked."""
+        entries = self._streams.entries(batches)
+        shown = self._streams.shown(entries)
+        there = await self._lookup.stored(
+            [Wanted(entry.stream, entry.time_ns, *one) for entry, one in zip(entries, shown, strict=True)]
+        )
+        return [entry for place, entry in enumerate(entries) if place not in there]
+
+    @property
+    def streams(self) -> Streams:
+        """How its records are encoded."""
+        return self._streams
 
     async def _drain(self, lane: Lane, sending: Sending) -> None:
         """The pushes of one lane, one after the other. Raises RetryAfter or OSError."""

@@ -27,6 +27,28 @@ def timed(times: list[int | None], state: dict[str, Any] | None = None, read_at:
     return batch
 
 
+def one_by_one(
+    times: list[int | None], state: dict[str, int], slot: int, read_at: int
+) -> tuple[list[int], dict[str, int]]:
+    """What `set_times` is to give, said as simply as it can be."""
+    event, last, tick = state.get("event"), state.get("last", -1), state.get("tick", 0)
+    read_at = max(read_at, last) if read_at > last + tick else last
+    shipped = []
+    for time_ns in times:
+        if time_ns is not None and 0 <= time_ns < END:
+            event = time_ns
+        base = read_at if event is None else event
+        if last <= base <= last + tick:
+            tick += 1
+        else:
+            last, tick = base, 0
+        room = slot % 1000 * 1000 if last % 1_000_000 == 0 else slot % 62 * 16 if last % 1000 == 0 else 0
+        shipped.append(last + tick + room)
+    if times:
+        state = {"last": last, "tick": tick} | ({} if event is None else {"event": event})
+    return shipped, state
+
+
 def given_times(batch: Batch) -> list[int]:
     assert all(record.time_ns is not None for record in batch.records)
     return [record.time_ns or 0 for record in batch.records]
@@ -91,6 +113,27 @@ def test_how_the_records_were_chunked_does_not_show(times: list[int | None], cut
         pieces += given_times(timed(times[start:end], state))
         state = json.loads(json.dumps(state))  # as a restart would find it
     assert pieces == whole
+
+
+@given(
+    batches=st.lists(st.lists(st.none() | st.sampled_from([-1, 0, 1, T, T, T + 1, T + 2, T + 1000, T + 10**6, END]))),
+    slot=st.sampled_from([0, 1, 62, 999, 1234]),
+    read_at=st.sampled_from([T + 1, T + 7]),  # no clock stands at a whole µs for long: such times know no slots
+)
+def test_all_at_once_they_get_what_they_would_get_one_by_one(
+    batches: list[list[int | None]], slot: int, read_at: int
+) -> None:
+    state: dict[str, Any] = {}
+    expected: dict[str, int] = {}
+    for times in batches:
+        batch = batch_of(*[b"same"] * len(times), state=state)
+        batch.read_at_ns, batch.slot = read_at, slot
+        for record, time_ns in zip(batch.records, times, strict=True):
+            record.time_ns = time_ns
+        set_times(batch)
+        shipped, expected = one_by_one(times, expected, slot, read_at)
+        assert given_times(batch) == shipped
+        assert state["clock"] == expected
 
 
 @given(times=TIMES)

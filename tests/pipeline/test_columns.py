@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.pipeline.columns import Columns, Following
+from tailrace.pipeline.columns import Columns, Following, Unread
 
 NAMES = st.sampled_from(["level", "app", "trace_id", 'od"d', "a,b", ""])
 VALUES = st.none() | st.booleans() | st.integers(-5, 5) | st.text() | st.sampled_from(['","', '\\","'])
@@ -39,6 +39,25 @@ def test_lines_that_nobody_parsed_have_a_message_alone() -> None:
 def test_a_column_is_made_once() -> None:
     columns = parsed([{"level": "info"}])
     assert columns.values("level") is columns.values("level")
+
+
+def test_columns_that_were_asked_for_before_are_made_with_the_next_batch() -> None:
+    asked: set[str] = set()
+    first, second = columns_of(b'{"a": 1}'), columns_of(b'{"a": 2}')
+    first.asked = second.asked = asked
+    first.read("json", [{"a": 1}], [5], None)
+    assert first.values("a") == [1]
+    second.read("json", [fields := {"a": 2}], [5], None)
+    fields["a"] = 3
+    assert second.values("a") == [2]
+
+
+def test_a_replaced_event_has_its_new_values_in_columns_made_before() -> None:
+    columns = parsed([{"a": "x", "b": 1}, {"a": "y"}])
+    before = columns.values("a")
+    assert columns.values("b") == [1, None]
+    columns.replace({0: (b'{"a": "z"}', {"a": "z"})})
+    assert (columns.values("a"), columns.values("b"), before) == (["z", "y"], [None, None], ["x", "y"])
 
 
 def test_what_a_parser_finds_takes_the_place_of_columns_made_before() -> None:
@@ -87,11 +106,36 @@ def test_replaced_events_leave_the_chunks_own_lines_alone() -> None:
     assert [record.line for record in columns.records()] == [b'{"a": "x"}', b'{"a": "z"}']
 
 
+def test_what_nobody_asks_for_is_not_parsed() -> None:
+    asked: list[str] = []
+
+    def parse() -> list[dict[str, Any]]:
+        asked.append("parsed")
+        return [{"level": "info", "message": "a"}, {"level": "error", "message": "b"}]
+
+    columns = Columns([b"INFO a", b"ERROR b"], [0, 7])
+    names = frozenset(("level", "logger", "message"))
+    columns.read("text", Unread(parse, names, {"level": ["info", "error"]}), [1, 2], None)
+    columns.add("app", ["x", None])
+    assert columns.values("level") == ["info", "error"]
+    assert columns.values("user") == [None, None]
+    assert columns.values("app") == ["x", None]
+    assert asked == []
+    assert columns.values("logger") == [None, None]
+    assert columns.values("message") == ["a", "b"]
+    assert [record.fields for record in columns.records()] == [
+        {"level": "info", "message": "a", "app": "x"},
+        {"level": "error", "message": "b"},
+    ]
+    assert asked == ["parsed"]
+
+
 @pytest.mark.parametrize(
     ("columns", "single"),
     [
         pytest.param(Columns([b"a", b"b"], Following([b"a", b"b"], 0)), True, id="lines"),
         pytest.param(Columns([b"a", b"b"], [0, 2]), True, id="lines that were looked at"),
+        pytest.param(Columns([b"a\nb"], Following([b"a\nb"], 0, single=False)), False, id="events in a row"),
         pytest.param(Columns([b"a\nb", b"c"], [0, 4]), False, id="an event of two lines"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tailrace.pipeline import _grammar
 from tailrace.pipeline._multiline import Containers, Tracebacks
 from tailrace.pipeline.framing import EVENT, LINE, Framed, Framer, Lines, StartPattern, framer
 from tailrace.pipeline.options import Regex
@@ -196,6 +197,47 @@ def test_the_events_do_not_depend_on_how_much_is_read_at_once(
     left_out = bytes(covered).replace(b"\r", b"").replace(b"\n", b"")
     assert len(left_out) <= whole.cut
     assert whole.offsets == sorted(set(whole.offsets))
+
+
+NEARLY_USUAL = [
+    *(b"2026-11-03 10:00:00 x", b"2026-11-03T10:00", b"2026-11-03 10:0", b"2026-11-03_10:00:00", b"2026-11-03", b"20"),
+    *(b'{"ts":1}', b'{"time": 1}', b'{"timestamp":', b'{"level": "x"}', b'{"timestamps":', b'{"t":1}', b"{", b""),
+    *(b"ERROR:app:x", b"  more", b"\xff", "é".encode(), b"Traceback (most recent call last):", b"more\r"),
+]
+
+
+@given(
+    lines=st.lists(st.sampled_from(NEARLY_USUAL), max_size=12),
+    often=st.sampled_from([1, 40]),
+    ending=st.sampled_from([b"", b"\n", b"\n\n"]),
+)
+def test_records_that_begin_in_a_usual_way_are_cut_as_one_by_one(lines: list[bytes], often: int, ending: bytes) -> None:
+    body = b"\n".join([NEARLY_USUAL[0], *lines * often]) + ending
+    events, at, several = _grammar.records(body)
+    rest = _grammar.next_record.split(body[at:]) if at < len(body) else []
+    assert events + rest == _grammar.next_record.split(body)
+    assert several == [place for place, event in enumerate(events) if b"\n" in event]
+
+
+@pytest.mark.parametrize(
+    ("under", "single"),
+    [
+        pytest.param(b"", True, id="lines"),
+        pytest.param(b"Traceback (most recent call last):\nValueError: x\n", False, id="a traceback"),
+    ],
+)
+def test_where_records_start_that_follow_each_other_is_counted_when_somebody_asks(under: bytes, single: bool) -> None:
+    record = b"2026-11-03 10:00:00 x\n"
+    framed = framer("traceback", MIB, "split").split(record + under + record + record, 100, final=False)
+    assert (framed.starts, framed.first, framed.single) == ([], 100, single)
+    assert framed.sizes == list(map(len, framed.lines))
+    assert list(framed.offsets) == [100, 100 + len(record + under)]
+
+
+def test_blank_lines_between_records_ship_nothing_and_are_counted() -> None:
+    framed = framer("traceback", MIB, "split").split(b"2026-11-03 10:00:00 x\n\n" * 3, 100, final=False)
+    assert framed.lines == [b"2026-11-03 10:00:00 x"] * 2
+    assert framed.offsets == [100, 123]
 
 
 @given(

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.pipeline.options import Regex
-from tailrace.stages._formats import AUTO, FORMATS, json_object, logfmt, prefixed_json, python, regex
+from tailrace.stages._formats import (
+    AUTO,
+    FORMATS,
+    json_object,
+    logfmt,
+    prefixed_json,
+    python,
+    regex,
+    times_and_levels,
+)
 from tailrace.stages._text_lines import Reader
 
 T = "2026-11-03 10:00:00,123"
@@ -75,6 +84,33 @@ def test_usual_lines_say_the_same_whatever_stands_beside_them(others: list[str])
     odd = [other.encode("utf-8", "surrogateescape") for other in others]
     assert python([*odd, *lines])[len(odd) :] == [record("info", f"{n}: x", "app.db") for n in range(3)]
     assert python([*odd, *lines])[: len(odd)] == [fields for line in odd for fields in python([line])]
+
+
+START = st.sampled_from(
+    [T, T, T, "2026-11-03T10:00:00.123", T[:19], T + "4", f"\ufeff{T}", "2026-11-0\u0663 10:00:00,12", ""]
+)
+LEVEL = st.sampled_from(
+    [" INFO ", " WARN  ", " - ERROR - ", " [DEBUG] ", " NOTE ", "INFO ", " | INFO | ", " \x1b[1mINFO "]
+)
+REST = st.sampled_from(
+    ["app.db: x", "up", "- app - x", "-x", " -x", "", "\n", "\r", "a\0b", "\x1b[0m-x", '{"level": "x"}', "é", "€" * 20]
+)
+
+
+@given(st.lists(st.tuples(START, LEVEL, REST, st.text(max_size=9)).map("".join), min_size=1, max_size=3))
+def test_time_and_level_alone_are_what_they_are_beside_the_rest(texts: list[str]) -> None:
+    lines = [text.encode() for text in texts]
+    fields = python(lines)
+    found = times_and_levels(lines)
+    if found is not None:
+        assert list(zip(*found, strict=True)) == [(one and one["timestamp"], one and one["level"]) for one in fields]
+        assert all(one and one.keys() <= {"timestamp", "level", "logger", "message"} for one in fields)
+
+
+def test_time_and_level_of_usual_lines_are_told_alone() -> None:
+    lines = [f"{T} INFO app.db: a\xff".encode("latin-1"), f"{T} FATAL up\nValueError".encode()]
+    assert times_and_levels(lines) == ([T, T], ["info", "critical"])
+    assert times_and_levels([*lines, b"2026-11-03 10:00:00 INFO app.db: a"]) is None
 
 
 @pytest.mark.parametrize(

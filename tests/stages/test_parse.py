@@ -53,6 +53,38 @@ def test_json_has_only_the_wanted_fields_and_the_time() -> None:
     assert record.whole() == json.loads(JSON)
 
 
+@pytest.mark.parametrize("format", ["python", "auto"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([PYTHON, b"2026-11-03 10:00:00,123 INFO up: \xff\nTraceback"], id="usual"),
+        pytest.param([PYTHON, SESSION], id="an object as message"),
+        pytest.param([PYTHON, b"no record"], id="another line"),
+        pytest.param([PYTHON, b"2026-13-03 10:00:00,123 INFO up"], id="no time"),
+    ],
+)
+def test_text_of_which_little_is_wanted_says_the_same_when_it_is_asked(format: str, lines: list[bytes]) -> None:
+    whole, little = (parse(format=format) for _ in range(2))
+    little.prepare(frozenset({"level", "user"}))
+    state: dict[str, Any] = {"": {"format": "python"}}
+    for _ in range(3):
+        expected = run_stage(whole, batch_of(*lines, state=dict(state)))
+        batch = run_stage(little, batch_of(*lines, state=dict(state)), ["level", "user"])
+        assert [batch.values(name) for name in ("level", "user")] == [expected.values(n) for n in ("level", "user")]
+        assert [(r.time_ns, r.fields) for r in batch.records] == [(r.time_ns, r.fields) for r in expected.records]
+    assert failures(whole) == failures(little)
+
+
+def test_of_text_only_what_is_wanted_is_read_until_somebody_asks_for_more() -> None:
+    stage = parse(format="python")
+    batch = run_stage(stage, batch_of(PYTHON), ["level"])
+    assert batch.columns is not None
+    assert batch.columns.values("level") == ["warning"]
+    assert not stage._whole
+    assert batch.columns.values("logger") == ["app.db"]
+    assert stage._whole
+
+
 def test_json_has_all_fields_when_any_may_be_read() -> None:
     assert run_stage(parse(format="json"), batch_of(JSON)).records[0].fields == json.loads(JSON)
 
