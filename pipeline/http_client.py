@@ -9,6 +9,7 @@ import select
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from ssl import SSLContext, SSLError
 from threading import Thread
 from typing import Literal, NamedTuple, cast
@@ -74,7 +75,7 @@ class Client:
 
         Raises NotSent when nothing of it was sent; and OSError, of which TimeoutError is one, when it may have arrived.
         """
-        target = quote(urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl() or "/", safe=WRITTEN)
+        target = _target(url)
         lines = {**self._headers, **(headers or {})}
         if method == "POST":
             lines["Content-Length"] = str(len(body))
@@ -251,6 +252,12 @@ class _Connection(asyncio.Protocol):
             raise ConnectionResetError(f"{self._ended} before {'all of ' if self._unread else ''}an answer came")
         self._arrived.clear()
         await self._arrived.wait()
+
+
+@lru_cache(maxsize=256)
+def _target(url: str) -> str:
+    """What stands behind the method. Remembered, as most requests are pushes to one URL."""
+    return quote(urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl() or "/", safe=WRITTEN)
 
 
 async def _addresses(host: str, port: int) -> list[str]:
