@@ -1,4 +1,4 @@
-"""The parts of a LogQL expression, each of which selects records from a whole batch."""
+"""The parts of a LogQL expression, each of which decides for a whole batch which records match."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def column_of(batch: Batch, name: str) -> list[Any]:
     if "." not in name:
         return values
     path = name.split(".")
-    return [_inside(r.fields, path) if v is None else v for r, v in zip(batch.records, values, strict=True)]
+    return [_inside(fields, path) if v is None else v for fields, v in zip(batch.fields, values, strict=True)]
 
 
 def _inside(value: Any, path: Iterable[str]) -> Any:
@@ -81,16 +81,20 @@ def line_scanner(pattern: str) -> Any:
 
 
 class Node:
-    """A part of an expression: which fields it reads, and which records of a batch it selects, in their order."""
+    """A part of an expression: which fields it reads, and which records of a batch match."""
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the fields that it reads."""
         return ()
 
-    def select(self, batch: Batch) -> list[Record]:
-        """The records that match."""
+    def mask(self, batch: Batch) -> list[bool]:
+        """For each record whether it matches. None is made for that."""
         raise NotImplementedError
+
+    def select(self, batch: Batch) -> list[Record]:
+        """The records that match, in their order."""
+        return list(compress(batch.records, self.mask(batch)))
 
 
 @dataclass(frozen=True)
@@ -113,11 +117,10 @@ class Field(Node):
             return self.value.__eq__ if self.op == "=" else self.value.__ne__
         return _Known(Regex(rf"\A(?s:{self.value})\z").search, self.op == "=~").__getitem__
 
-    def select(self, batch: Batch) -> list[Record]:
-        """The records whose value passes."""
+    def mask(self, batch: Batch) -> list[bool]:
+        """Whether its value passes."""
         test = self.test
-        column = [v if v.__class__ is str else text_of(v) for v in column_of(batch, self.name)]
-        return [r for r, text in zip(batch.records, column, strict=True) if test(text)]
+        return [test(v if v.__class__ is str else text_of(v)) for v in column_of(batch, self.name)]
 
 
 class _Known(dict[str, bool]):
@@ -146,11 +149,10 @@ class Number(Node):
 
     fields = Field.fields
 
-    def select(self, batch: Batch) -> list[Record]:
-        """The records whose number compares so."""
+    def mask(self, batch: Batch) -> list[bool]:
+        """Whether its number compares so."""
         compare, value = COMPARE[self.op], self.value
-        column = map(number_of, column_of(batch, self.name))
-        return [r for r, n in zip(batch.records, column, strict=True) if n is not None and compare(n, value)]
+        return [n is not None and compare(n, value) for n in map(number_of, column_of(batch, self.name))]
 
 
 @dataclass(frozen=True)
@@ -173,14 +175,16 @@ class Line(Node):
     def _search(self) -> Callable[[bytes], Any]:
         return Regex(self.pattern).search
 
-    def select(self, batch: Batch) -> list[Record]:
-        """The records whose line passes."""
-        want = self.op.startswith("|")
+    def mask(self, batch: Batch) -> list[bool]:
+        """Whether its line passes."""
+        want, lines, columns = self.op.startswith("|"), batch.lines, batch.columns
         if self.op.endswith("=") and len(self.values) == 1:
             text = self.values[0].encode()
-            return [r for r in batch.records if (text in r.line) is want]
-        found = self._found([r.line for r in batch.records])
-        return list(compress(batch.records, found if want else map(operator.not_, found)))
+            if columns is not None and text not in columns.text:  # one look at all lines, as other stages take it too
+                return [not want] * len(lines)
+            return [(text in line) is want for line in lines]
+        found = self._found(lines)
+        return list(found if want else map(operator.not_, found))
 
     def _found(self, lines: list[bytes]) -> Iterable[bool]:
         joined = b"\n".join(lines)
@@ -207,11 +211,13 @@ class And(Node):
         """The fields of all parts."""
         return tuple(dict.fromkeys(name for part in self.parts for name in part.fields))
 
-    def select(self, batch: Batch) -> list[Record]:
-        """Each part sees only what the one before it left."""
+    def mask(self, batch: Batch) -> list[bool]:
+        """Each part sees only what the ones before it left."""
+        mask = [True] * len(batch)
         for part in self.parts:
-            batch = batch.with_records(part.select(batch))
-        return batch.records
+            found = iter(part.mask(batch.where(mask)))
+            mask = [left and next(found) for left in mask]
+        return mask
 
 
 @dataclass(frozen=True)
@@ -222,15 +228,13 @@ class Or(Node):
 
     fields = And.fields
 
-    def select(self, batch: Batch) -> list[Record]:
+    def mask(self, batch: Batch) -> list[bool]:
         """Each part sees only what the ones before it left over."""
-        taken: list[Record] = []
-        left = batch
+        mask = [False] * len(batch)
         for part in self.parts:
-            found = part.select(left)
-            left = left.with_records(_without(left.records, found))
-            taken = _within(batch.records, taken + found) if taken and found else taken or found
-        return taken
+            found = iter(part.mask(batch.where(list(map(operator.not_, mask)))))
+            mask = [taken or next(found) for taken in mask]
+        return mask
 
 
 @dataclass(frozen=True)
@@ -244,18 +248,6 @@ class Not(Node):
         """The fields of the part."""
         return self.part.fields
 
-    def select(self, batch: Batch) -> list[Record]:
+    def mask(self, batch: Batch) -> list[bool]:
         """The other records."""
-        return _without(batch.records, self.part.select(batch))
-
-
-def _without(records: list[Record], taken: list[Record]) -> list[Record]:
-    if not taken:
-        return records
-    ids = set(map(id, taken))
-    return [r for r in records if id(r) not in ids]
-
-
-def _within(records: list[Record], taken: list[Record]) -> list[Record]:
-    ids = set(map(id, taken))
-    return [r for r in records if id(r) in ids]
+        return list(map(operator.not_, self.part.mask(batch)))

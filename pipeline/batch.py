@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from itertools import compress
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from .ack import Ack
 from .columns import Columns, Following
-from .record import Record
+from .record import Fields, Record
 
 Position: TypeAlias = dict[str, int | str]
 """Where a partition was read up to; only its source understands it. `offset` is in the records' own count."""
@@ -154,6 +155,16 @@ class Batch:
         batch._records, batch.columns = records, None
         return batch
 
+    def where(self, mask: Sequence[bool]) -> Batch:
+        """The same batch with some of its records, by a value for each; itself where that is all of them."""
+        if all(mask):
+            return self
+        if self.columns is None:
+            return self.with_records(list(compress(self._records, mask)))
+        batch = copy(self)
+        batch.columns = self.columns.where(mask)
+        return batch
+
     def with_labels(self, labels: Mapping[str, str]) -> Batch:
         """The same batch of a partition that other things are said of."""
         batch = copy(self)
@@ -175,6 +186,11 @@ class Batch:
     def lines(self) -> list[bytes]:
         """The line of every record."""
         return [r.line for r in self._records] if self.columns is None else self.columns.lines
+
+    @property
+    def fields(self) -> list[Fields]:
+        """The fields of every record that somebody reads. To be read only."""
+        return [r.fields for r in self._records] if self.columns is None else self.columns.fields
 
     @property
     def sizes(self) -> list[int]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import accumulate, repeat
+from itertools import accumulate, compress, repeat
 from operator import add, contains
 from typing import Any, NamedTuple, overload
 
@@ -64,6 +64,11 @@ class Unread(NamedTuple):
     """All fields that it may find."""
     known: Mapping[str, Sequence[Any]]
     """Those that it found already."""
+
+    def through(self, some: Callable[[Iterable[Any]], list[Any]]) -> Unread:
+        """Of some of the lines."""
+        known = {name: some(values) for name, values in self.known.items()}
+        return Unread(lambda: some(self.parse()), self.names, known)
 
 
 class Columns(msgspec.Struct, gc=False):
@@ -165,6 +170,37 @@ class Columns(msgspec.Struct, gc=False):
             for name, own in values.items():
                 own[place] = (fields or {}).get(name)
         self._parsed, self._values = parsed, values
+
+    def where(self, mask: Sequence[bool]) -> Columns:
+        """Some of the events, by a value for each."""
+
+        def some(column: Iterable[Any]) -> list[Any]:
+            return list(compress(column, mask))
+
+        unread, parsed = self._unread, self._parsed
+        return Columns(
+            some(self.lines),
+            some(self.offsets),
+            None if self.times is None else some(self.times),
+            self.format,
+            self.sought,
+            {name: some(values) for name, values in self.added.items()},
+            {place: self.rows[old] for place, old in enumerate(some(range(len(mask)))) if old in self.rows},
+            self.asked,
+            some(self.sizes),
+            None if parsed is None else some(parsed),
+            unread
+            and Unread(lambda: some(unread.parse()), unread.names, {n: some(v) for n, v in unread.known.items()}),
+            None,
+            {name: some(values) for name, values in self._values.items()},
+        )
+
+    @property
+    def fields(self) -> list[Fields]:
+        """All that somebody reads of every event. To be read only."""
+        if not self.extended and self.parsed is not None:
+            return self.parsed
+        return [record.fields for record in self.records()]
 
     def values(self, field: str, fixed: str | None = None) -> list[Any]:
         """One field of every event, `fixed` where it is missing. The same list for all who ask: to be read only."""

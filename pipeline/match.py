@@ -46,6 +46,10 @@ class Match:
             raise ValueError(f"""expected LogQL such as '{{level="error"}}', got {value!r}""")
         return cls(value)
 
+    def mask(self, batch: Batch) -> list[bool]:
+        """For each record of the batch whether it matches. None is made for that."""
+        return self.expression.mask(batch)
+
     def select(self, batch: Batch) -> list[Record]:
         """The records of the batch that match, in their order."""
         return self.expression.select(batch)

@@ -25,5 +25,4 @@ class Drop(Stage):
 
     def process(self, batch: Batch) -> Batch:
         """The batch with the records that do not match, in their order."""
-        gone = set(map(id, self.match.select(batch)))
-        return batch.with_records([record for record in batch.records if id(record) not in gone])
+        return batch.where([not gone for gone in self.match.mask(batch)])

@@ -25,4 +25,4 @@ class Keep(Stage):
 
     def process(self, batch: Batch) -> Batch:
         """The batch with the matching records, in their order."""
-        return batch.with_records(self.match.select(batch))
+        return batch.where(self.match.mask(batch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import compress
 from typing import Any
 
 import pytest
@@ -180,3 +181,20 @@ def test_a_line_that_has_an_added_field_already_is_written_anew() -> None:
     columns = parsed([{"app": "own", "n": 1.50}])
     columns.add("app", ["new"])
     assert columns.to_json() == [b'{"app":"new","n":1.5}']
+
+
+@given(st.lists(OBJECTS, max_size=6), st.data())
+def test_some_of_the_events_are_what_they_were_among_the_others(
+    objects: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    mask = [data.draw(st.booleans()) for _ in objects]
+    columns = parsed(objects)
+    columns.add("app", [data.draw(st.sampled_from(["x", None])) for _ in objects])
+    columns.add_to({place: {"n": place} for place in range(0, len(objects), 2)})
+    if data.draw(st.booleans()):
+        columns.values("level")
+    some = columns.where(mask)
+    assert some.values("level") == list(compress(columns.values("level"), mask))
+    assert some.sizes == list(map(len, some.lines))
+    assert some.records() == list(compress(columns.records(), mask))
+    assert columns.where([True] * len(objects)).records() == columns.records()

@@ -37,3 +37,9 @@ def test_it_reads_what_its_match_reads() -> None:
 def test_a_match_that_is_no_logql_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match=r"\$\.match"):
         keep("{level=}")
+
+
+def test_no_record_is_made_to_find_out_what_matches() -> None:
+    assert run_stage(
+        keep('{message=~"a.*", source!="x"} |~ "[12]" or {} |= "b" | n > 5'), batch_of(b"a 1", b"c")
+    ).columns
