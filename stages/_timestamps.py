@@ -103,17 +103,22 @@ class Clock:
             table = "".join(values)
         except TypeError:  # not text alone
             return None
-        if len(set(map(len, values))) > 1:
+        return self.read_table(table, len(values[0])) if len(set(map(len, values))) == 1 else None
+
+    def read_table(self, table: str, width: int) -> list[int] | None:
+        """As `read_alike`, for times of this width in one piece."""
+        if self._form != "auto" or not table:
             return None
-        zone, width = _zone_of(values[0]), len(values[0])
+        first, count = table[:width], len(table) // width
+        zone = _zone_of(first)
         if zone is None:
             return None
         end = width - len(zone)
         digits = end - 20
-        if digits > 9 or digits < -1 or digits == 0 or (digits > 0 and not values[0][20:end].isdigit()):
+        if digits > 9 or digits < -1 or digits == 0 or (digits > 0 and not first[20:end].isdigit()):
             return None
         # With each digit as 0 they are one text again and again. Zones may still differ: column by column.
-        if table.translate(ZEROS) != values[0].translate(ZEROS) * len(values) or not table.isascii():
+        if table.translate(ZEROS) != first.translate(ZEROS) * count or not table.isascii():
             return None
         if any(table[column::width].strip(table[column]) for column in range(end, width)):
             return None
@@ -123,14 +128,14 @@ class Clock:
             self._heads[zone] = _Heads(self, zone)
         parts = _parts(table, width, max(digits, 0))
         try:
-            seconds = list(map(self._heads[zone].__getitem__, parts[0 : 2 * len(values) : 2]))
+            seconds = list(map(self._heads[zone].__getitem__, parts[0 : 2 * count : 2]))
         except ValueError:
             return None
         if digits < 0:
             return [second + _SECOND for second in seconds]
         # JSON's reader takes a third of the time of int(); the 1 before each keeps its zeros.
         zeros = b"0" * (9 - digits)
-        ns = _read_ints(b"[1%b%b]" % ((zeros + b",1").join(parts[1 : 2 * len(values) : 2]), zeros))
+        ns = _read_ints(b"[1%b%b]" % ((zeros + b",1").join(parts[1 : 2 * count : 2]), zeros))
         return list(map(add, seconds, ns))
 
     def _parse(self, text: str) -> int | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
+import re2
 
 from ..pipeline.batch import Batch
 from ..pipeline.columns import Columns, Unread
@@ -17,7 +18,7 @@ from ..pipeline.component import ANY, Stage
 from ..pipeline.options import Regex
 from ..pipeline.record import Fields, Format, Record
 from ._containers import DOCKER
-from ._formats import AUTO, FORMATS, json_object, python, regex, times_and_levels
+from ._formats import AUTO, FORMATS, USUAL_TIME, json_object, python, regex, times_and_levels
 from ._pairs import pairs
 from ._text_lines import Reader
 from ._timestamps import MINUTE, Clock, problem
@@ -38,6 +39,7 @@ _TRUE = {"true": True, "false": False, "yes": True, "no": False, "on": True, "of
 _BACK = 5 * MINUTE
 """Lines of one log may stand in a wrong order by this much; more is a clock that went back."""
 _PYTHON = frozenset(("timestamp", "level", "logger", "message"))
+_wrapped = re2.compile(re2.escape(DOCKER)).search  # 2 to 9 ns a line, where `in` takes 50 to 130
 _BAD_JSON = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -220,11 +222,14 @@ class Parse(Stage):
         unwanted = self._names is not None and self._names.isdisjoint(("logger", "message"))
         if self._whole or not unwanted or not self._text_times or self._dotted or self.types or self.pairs:
             return False
-        if columns is None or columns.extended or (heads := times_and_levels(columns.lines)) is None:
+        if columns is None or columns.extended:
             return False
-        stamps, levels = heads
-        times = self._clock.read_all(stamps)
-        if not times or None in times:
+        if self.format == "auto" and b"{" in columns.text and b" {" in columns.text:
+            return False  # a message may be a JSON object
+        if (heads := times_and_levels(columns.lines)) is None:
+            return False
+        table, levels = heads
+        if (times := self._clock.read_table(table, USUAL_TIME)) is None:
             return False
         lines = columns.lines
 
@@ -248,10 +253,9 @@ class Parse(Stage):
             columns is not None
             and first in names
             and not self.types
-            and DOCKER not in columns.text
+            and not _wrapped(columns.text)
             and (
-                # Without one there is no message that is a JSON object.
-                (first == "python" and b" {" not in columns.text and self._read_heads(batch))
+                (first == "python" and self._read_heads(batch))
                 or self._read_all(batch, first, self._found(first, batch))
             )
         ):

@@ -32,10 +32,12 @@ def find(text: str) -> Trace | None:
     """The first stack trace in a text of whole lines, or None. The text around it does not matter."""
     if "\x1b" in text:
         text = _COLOUR.sub("", text)
-    lines = [line[:_LINE_CHARS].rstrip("\r") for line in text.split("\n")]
-    short = "\n".join(lines)
+    lines = text.split("\n")
+    if "\r" in text or max(map(len, lines)) > _LINE_CHARS:
+        lines = [line[:_LINE_CHARS].rstrip("\r") for line in lines]
+        text = "\n".join(lines)
     for grammar in GRAMMARS:
-        if grammar.hint.search(short) and (raised := grammar.parse(lines)):
+        if grammar.hint.search(text) and (raised := grammar.parse(lines)):
             return Trace(grammar.language, raised, grammar.foreign)
     return None
 

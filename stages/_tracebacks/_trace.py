@@ -64,7 +64,7 @@ class Trace(msgspec.Struct):
     def frame(self) -> Frame | None:
         """The innermost frame of the application's own code; of any code when there is none."""
         frames = [frame for one in self.raised.path() for frame in one.frames]
-        return next(filter(self._is_own, frames), frames[0] if frames else None)
+        return next(filter(self._own_place, frames), frames[0] if frames else None)
 
     @property
     def fingerprint(self) -> str:
@@ -75,13 +75,17 @@ class Trace(msgspec.Struct):
 
     def _facts(self, raised: Raised) -> Iterator[str]:
         yield raised.type
-        for frame in [f for f in raised.frames if self._is_own(f)] or raised.frames[:1]:
-            yield _place(frame.file, frame.function)
-        # Tasks fail in any order, and as often as there were tasks.
-        yield from sorted({"\n".join(self._facts(child)) for child in raised.children})
+        if own := list(filter(None, map(self._own_place, raised.frames))):
+            yield from own
+        elif raised.frames:
+            yield _place(raised.frames[0].file, raised.frames[0].function)
+        if raised.children:
+            # Tasks fail in any order, and as often as there were tasks.
+            yield from sorted({"\n".join(self._facts(child)) for child in raised.children})
 
-    def _is_own(self, frame: Frame) -> bool:
-        return _is_own(self.foreign, frame.file, frame.function)
+    def _own_place(self, frame: Frame) -> str:
+        # A text's hash is kept, while that of a compiled pattern takes most of the time of looking one up.
+        return _own_place(self.foreign.pattern, frame.file, frame.function)
 
 
 def head(above: list[str], at_start: re.Pattern[str], inline: re.Pattern[str]) -> Raised | None:
@@ -98,16 +102,16 @@ def head(above: list[str], at_start: re.Pattern[str], inline: re.Pattern[str]) -
     return None
 
 
-@lru_cache(maxsize=4096)
-def _is_own(foreign: re.Pattern[str], file: str, function: str) -> bool:
-    return not foreign.search(f"{file}\n{function}")
-
-
 _CHANGING = re.compile(r"0x[0-9a-f]+|(?<![0-9a-z])(?=[a-f]*\d)[0-9a-f]{8,}(?![0-9a-z])|\d+")
 """Addresses, hashes in the names of bundles, numbers of closures: other in the next build."""
 
 
 @lru_cache(maxsize=4096)
+def _own_place(foreign: str, file: str, function: str) -> str:
+    """What a frame of the application's own code is called in a fingerprint; nothing for other code."""
+    return "" if re.search(foreign, f"{file}\n{function}") else _place(file, function)
+
+
 def _place(file: str, function: str) -> str:
     # The last two parts name a file well enough and do not know where it is installed.
     short = "/".join(re.split(r"[/\\]", file)[-2:])

@@ -10,12 +10,13 @@ from ._trace import Frame, Grammar, Raised
 
 _HEAD = "Traceback (most recent call last):"
 _GROUP = f"Exception Group {_HEAD}"
-_FRAME = re.compile(r'[ >] File "(.+?)", line \d+(?:, in (.+))?$')
+_FRAME = re.compile(r'[ >] File "([^"]++|.+?)", line \d+(?:, in (.+))?$')
 _RAISED = re.compile(r"([^\W\d]\w*(?:\.(?:<locals>|[^\W\d]\w*))*)(?::(?: (.*))?)?$")
 _LINKS = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 )
+_MARGINS = ("", " ", "\t")
 _MARGIN = re.compile(r" *([|+])(.*)")
 
 
@@ -36,7 +37,7 @@ class Chain:
             self._between(line)
         elif found := _FRAME.match(line):
             self._frames.append(Frame(found[1], found[2] or "<module>"))
-        elif line.strip() and line[0] not in " \t":
+        elif line[:1] not in _MARGINS and line.strip():
             found = _RAISED.match(line)
             self._raise(found[1].removeprefix("__main__.") if found else "", (found[2] or "") if found else "")
 
@@ -81,9 +82,11 @@ def parse(lines: list[str]) -> Raised | None:
     """The exception raised last."""
     depths = [Chain()]
     in_group = False
-    if not any(line.endswith(_GROUP) for line in lines):
+    if not [line for line in lines if line.endswith(_GROUP)]:
+        feed = depths[0].feed
         for line in lines:
-            depths[0].feed(line)
+            if line[:4] != "    " or line.endswith(_HEAD):  # the code of a frame says nothing
+                feed(line)
         lines = []
     for line in lines:
         margin = _MARGIN.match(line)
