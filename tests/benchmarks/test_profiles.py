@@ -5,11 +5,11 @@ from __future__ import annotations
 from tailrace.benchmarks.profiles import shares, table
 
 RAW = """\
-<module> (/bin/tailrace:6);run (/src/cli/run.py:26);Parse.process (/src/stages/parse.py:9);_read (/x/msgspec/a.py:3) 30
-<module> (/bin/tailrace:6);run (/src/cli/run.py:26);Parse.process (/src/stages/parse.py:12) 20
-<module> (/bin/tailrace:6);Loki.send (/src/pipeline/sinks/loki.py:4);f.<locals>.<listcomp> (/src/pipeline/sinks/loki.py:5) 25
-<module> (/bin/tailrace:6);run (/src/cli/run.py:26);_find_and_load (<frozen importlib._bootstrap>:1);x (/src/cli/y.py:1) 20
-<module> (/bin/tailrace:6);parse (/lib/site-packages/stages/parse.py:1) 5
+m (/bin/tailrace:6);run (/s/cli/run.py:26);Parse.process (/s/stages/parse.py:9);_read (/x/msgspec/a.py:3) 30
+m (/bin/tailrace:6);run (/s/cli/run.py:26);Parse.process (/s/stages/parse.py:12) 20
+m (/bin/tailrace:6);Loki.send (/s/pipeline/sinks/loki.py:4);f.<locals>.<listcomp> (/s/pipeline/sinks/loki.py:5) 25
+m (/bin/tailrace:6);run (/s/cli/run.py:26);_find_and_load (<frozen importlib._bootstrap>:1);x (/s/cli/y.py:1) 20
+m (/bin/tailrace:6);parse (/lib/site-packages/stages/parse.py:1) 5
 Thread.run (/lib/threading.py:982);_worker (concurrent/futures/thread.py:81) 400
 """
 
