@@ -7,7 +7,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import re2
 
@@ -77,7 +77,7 @@ def unescape_json(data: bytes) -> bytes:
         plain, _ = codecs.escape_decode(data)
     except ValueError:
         return unescape(data)
-    return cast(bytes, plain)
+    return plain
 
 
 def views(data: bytes, *, raw: bool) -> list[View]:
