@@ -14,6 +14,7 @@ from .dlq import dlq
 from .explain import explain
 from .new import new
 from .query import query
+from .replay import replay
 from .run import run
 from .schema import schema
 from .status import status
@@ -51,6 +52,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "explain": explain,
     "status": status,
     "query": query,
+    "replay": replay,
     "torture": torture,
     "components": components,
     "schema": schema,

@@ -38,18 +38,18 @@ def set_times(batch: Batch) -> None:
         return
     if found is None:
         found = [None] * len(batch)
-    if not batch.slot and (newest := _increasing(found, max(last + tick, -1))):
+    if newest := _increasing(found, max(last + tick, -1)):
         # Each has a time of its own already: again the same as below, in a third of the time.
-        if batch.sent:  # its source's, which the records do not have yet
-            batch.set_times(found)
+        if batch.slot:
+            batch.set_times(_apart(found, batch.slot))  # type: ignore[arg-type]  # there is no None
+        elif batch.sent:  # its source's, which the records do not have yet
+            batch.set_times(found)  # type: ignore[arg-type]  # there is no None
         state["event"], state["last"], state["tick"] = newest, newest, 0
         return
     times, event = _filled(found, event, read_at)
     ticks, last, tick = _ticks(times, last, tick)
     if batch.slot:
-        # Room for 1000 or 16 ticks a slot, below the last digit that the source uses.
-        of_ms, of_us = batch.slot % 1000 * 1000, batch.slot % 62 * 16
-        times = [time + (of_ms if not time % 1_000_000 else of_us if not time % 1000 else 0) for time in times]
+        times = _apart(times, batch.slot)
     for place, more in ticks.items():
         times[place] += more
     batch.set_times(times)
@@ -57,6 +57,12 @@ def set_times(batch: Batch) -> None:
         state["last"], state["tick"] = last, tick
     if event is not None:
         state["event"] = event
+
+
+def _apart(times: Sequence[int], slot: int) -> list[int]:
+    """Room for 1000 or 16 ticks a slot, below the last digit that the source uses."""
+    of_ms, of_us = slot % 1000 * 1000, slot % 62 * 16
+    return [time if time % 1000 else time + (of_us if time % 1_000_000 else of_ms) for time in times]
 
 
 def _increasing(times: Sequence[int | None], after: int) -> int:

@@ -11,7 +11,7 @@ import pytest
 from tailrace.pipeline import discover
 
 ROOT = Path(__file__).parent.parent
-PRODUCT = ("cli", "config", "pipeline", "query", "stages", "testing", "torture")
+PRODUCT = ("cli", "config", "pipeline", "query", "replay", "stages", "testing", "torture")
 
 MAY_IMPORT = {
     "pipeline": {"pipeline"},
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "config": {"pipeline", "pipeline/sources", "pipeline/sinks", "stages", "config"},
     "testing": {"pipeline", "config", "testing"},
     "query": {"pipeline", "stages", "config", "query"},
+    "replay": {"pipeline", "pipeline/sources", "pipeline/sinks", "stages", "config", "query", "replay"},
     "torture": {"torture"},
     "cli": {
         "pipeline",
@@ -30,6 +31,7 @@ MAY_IMPORT = {
         "stages",
         "config",
         "query",
+        "replay",
         "testing",
         "torture",
         "cli",

@@ -229,6 +229,11 @@ class Followed:
         return Lag(self.path, behind, time.monotonic() - self._at_end_at if behind else 0.0)
 
     @property
+    def torn(self) -> bool:
+        """Its end, as it was last read, is in the middle of a compressed block."""
+        return self._content is not None and self._content.torn
+
+    @property
     def parked(self) -> bool:
         """Its handle was let go for others; it is opened again when it grows."""
         return self._content is None

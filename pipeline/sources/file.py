@@ -165,6 +165,8 @@ class File(Source):
                 for file in list(self._followed.values()):
                     for chunk in self._drain(folder, file):
                         yield chunk
+                    if file.torn:
+                        self._failed[file.path] = "ends in the middle of a compressed block"
                 for key in list(self._missing):
                     self._give_up(folder, key)
                 return

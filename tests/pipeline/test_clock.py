@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tailrace.pipeline.batch import Batch
 from tailrace.pipeline.clock import END, set_times
+from tailrace.pipeline.columns import Columns
 from tailrace.testing import READ_AT, batch_of
 
 T = 1_772_667_360_179_000_000
@@ -161,3 +162,10 @@ def test_records_without_any_time_get_what_one_by_one_they_would_get(
     batch = given_times(timed(times, together))
     assert batch == [given_times(timed([one], alone))[0] for one in times]
     assert together == alone
+
+
+def test_times_that_only_the_source_knows_become_those_of_the_records() -> None:
+    batch = batch_of(b"a", b"b")
+    batch.columns, batch.sent = Columns([b"a", b"b"], [0, 2]), {0: T, 2: T + 1}
+    set_times(batch)
+    assert [record.time_ns for record in batch.records] == [T, T + 1]
