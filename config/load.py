@@ -247,6 +247,7 @@ class _Loader:
         stages = self._stages(root)
         sinks = self._named(root, "sink", Sink)
         self.problems += data_flow.problems(self.document, sources, stages, sinks)
+        self._check_groups(sources, sinks)
         if values.get("workers", 1) > 1:
             self._check_workers(root.value["workers"], sources, sinks)
         if errors(self.problems):
@@ -271,6 +272,14 @@ class _Loader:
         for step in sinks:
             if isinstance(step.component, Sink) and step.whole:
                 self._note_faults(step.node, step.component.shared(apart))
+
+    def _check_groups(self, sources: list[data_flow.Step], sinks: list[data_flow.Step]) -> None:
+        """Whether processes of a group, each with a config like this, get into nobody's way."""
+        found = [step.component for step in sources if isinstance(step.component, Source)]
+        if apart := [frozenset(source.tells_apart()) for source in found if source.grouped]:
+            for step in sinks:
+                if isinstance(step.component, Sink) and step.whole:
+                    self._note_faults(step.node, step.component.beside(apart))
 
     def _check_tests(self, config: Config, node: Node | None) -> None:
         named: dict[str, int] = {}
@@ -344,7 +353,11 @@ class _Loader:
         if not isinstance(word, str) or word not in words:
             hint = did_you_mean(str(word), words, f"{kind}s")
             for other in _BASES:
-                if other != kind and (word in discover.words(other) or word in self._custom[other]):
+                if (
+                    isinstance(word, str)
+                    and other != kind
+                    and (word in discover.words(other) or word in self._custom[other])
+                ):
                     hint = f"{word} is a {other}: it goes under `{other}s:`"
             self._note(use, f"no {kind} {use.text or word!r}" if isinstance(word, str) else "`use:` is a word", hint)
             return None

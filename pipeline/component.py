@@ -122,8 +122,14 @@ class Held(Protocol):
     def settled(self, partition: str) -> bool:
         """Every sink has taken all that was read of it."""
 
-    def restart(self, partition: str, position: Position, state: bytes, slot: int) -> None:
-        """Go on from this position with this state of the stages (JSON), whatever was known of the partition."""
+    def restart(self, partition: str, position: Position, state: bytes, slot: int, taken: Mapping[str, int]) -> None:
+        """Go on from this position with this state of the stages (JSON), whatever was known of the partition.
+
+        `taken`: for each sink the offset before which it has everything, where that is further on.
+        """
+
+    def let_go(self, partition: str) -> bool:
+        """Send no more of it than what was begun; True when nothing of it is being sent."""
 
     def save(self) -> Awaitable[None]:
         """Save what is settled by now, and have it committed."""
@@ -131,6 +137,9 @@ class Held(Protocol):
 
 class Source(Component, kw_only=True):
     """Where records come from."""
+
+    grouped: ClassVar[bool] = False
+    """Processes of which this one knows nothing may read parts of it too, told apart by what `tells_apart` says."""
 
     def tells_apart(self) -> Iterable[str]:
         """Fields by which its partitions are told apart, where several processes can read it; else one process does."""
@@ -171,10 +180,16 @@ class Source(Component, kw_only=True):
     def hold(self, held: Held) -> None:
         """Told before `chunks`; for a source whose partitions may go to another process."""
 
-    async def commit(self, positions: Mapping[str, Position], states: Mapping[str, bytes]) -> None:
+    async def commit(
+        self,
+        positions: Mapping[str, Position],
+        states: Mapping[str, bytes],
+        taken: Mapping[str, Mapping[str, int]],
+    ) -> None:
         """Told after the checkpoint was saved; for sources whose server keeps the position too.
 
-        `states`: for each partition what stages carry beyond this position, as JSON.
+        `states`: for each partition what stages carry beyond this position, as JSON. `taken`: for each partition and
+        sink the offset before which it has everything.
         """
 
     async def close(self) -> None:
@@ -217,6 +232,13 @@ class Sink(Component, kw_only=True):
         """Say why several processes cannot use it at once, as `check` does.
 
         `apart`: for each source that they share the fields that tell its partitions apart.
+        """
+        return ()
+
+    def beside(self, apart: Iterable[frozenset[str]]) -> Iterable[tuple[str, str]]:
+        """Told when the config is read that other processes of a group may write to the same place.
+
+        Says why that cannot be, as `check` does; `apart` as in `shared`, for each source that has a group.
         """
         return ()
 

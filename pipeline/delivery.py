@@ -88,9 +88,9 @@ class Delivery:
             owned.size = owned.measure()
             self.meter.drop("delivered_before", len(batch) - len(owned))
         if self.sink.match is not None:
-            matching = self.sink.match.select(owned)
+            matching = owned.where(self.sink.match.mask(owned))
             self.meter.drop("no_match", len(owned) - len(matching))
-            owned = owned.with_records(matching)
+            owned = matching
             owned.size = owned.measure()
         size = owned.size
         self.meter.count_in(len(batch), size)
@@ -117,6 +117,22 @@ class Delivery:
             self._room.clear()
             await self._room.wait()
 
+    def let_go(self, source: str, partition: str) -> None:
+        """Leave what waits of a partition to another process; what is being sent goes on."""
+        kept: deque[tuple[Batch, int]] = deque()
+        for batch, size in self._queue:
+            if batch.source != source or batch.partition != partition:
+                kept.append((batch, size))
+                continue
+            account, count = batch.ack.books.of(self.sink.name), len(batch)
+            account.in_flight -= count
+            account.dropped += count
+            self.meter.drop("let_go", count)
+            self.held_bytes -= size
+            self.held_events -= count
+        self._queue = kept
+        self._room.set()
+
     def close(self) -> None:
         """No more will be put: `run` sends what waits and returns."""
         self._closing = True
@@ -139,18 +155,21 @@ class Delivery:
 
     async def _next_group(self) -> list[tuple[Batch, int]]:
         """What fills `batch_bytes`, or what came within `batch_wait`; empty when closed and empty."""
-        while not self._queue:
-            if self._closing:
-                return []
-            self._arrived.clear()
-            await self._arrived.wait()
-        try:
-            async with asyncio.timeout(self.sink.batch_wait):
-                while not self._closing and sum(size for _, size in self._queue) < self.sink.batch_bytes:
-                    self._arrived.clear()
-                    await self._arrived.wait()
-        except TimeoutError:
-            pass
+        while True:
+            while not self._queue:
+                if self._closing:
+                    return []
+                self._arrived.clear()
+                await self._arrived.wait()
+            try:
+                async with asyncio.timeout(self.sink.batch_wait):
+                    while not self._closing and sum(size for _, size in self._queue) < self.sink.batch_bytes:
+                        self._arrived.clear()
+                        await self._arrived.wait()
+            except TimeoutError:
+                pass
+            if self._queue:  # else what waited was let go of
+                break
         group = [self._queue.popleft()]
         size = group[0][1]
         while self._queue and size + self._queue[0][1] <= self.sink.batch_bytes:

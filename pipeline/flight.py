@@ -55,6 +55,8 @@ class Begun(msgspec.Struct, frozen=True, array_like=True, tag="begun"):
     """What the stages carry there, as JSON."""
     anew: bool = False
     """It goes on from another process: what is known of it from before counts no more."""
+    taken: dict[str, int] = {}
+    """For each sink the offset before which it has everything."""
 
 
 class Taken(msgspec.Struct, frozen=True, array_like=True, tag="taken"):

@@ -31,6 +31,13 @@ class Partition:
         """Chunks written down and not yet settled, oldest first; at first those of the run that crashed."""
         self.anew = False
         """It goes on from another process, which is not written down yet."""
+        self.let_go = False
+        """It went to another process, with what waited for sinks here."""
+
+    @property
+    def sending(self) -> bool:
+        """Some sink has records of it, or some wait for one."""
+        return any(account.in_flight for account in self.ledger.books.sinks.values())
 
     def begin(self, position: Position) -> bool:
         """Have this as the position as long as nothing behind it was read; False when something was."""
@@ -98,7 +105,7 @@ class Partitions:
             if isinstance(entry, Flown | Begun) and entry.source in self._of:
                 partitions = self._of[entry.source]
                 if isinstance(entry, Begun) and entry.anew and entry.number > number:
-                    saved_then = Saved(entry.position, entry.state, slot=entry.slot)
+                    saved_then = Saved(entry.position, entry.state, entry.taken, entry.slot)
                     partitions[entry.partition] = Partition(self._sinks, entry.slot, saved_then)
                     continue
                 if entry.number > number:
@@ -136,7 +143,7 @@ class Partitions:
             self._left[source].append(old)
         for one in list(self._left[source]):
             one.ledger.advance()
-            if not one.ledger.in_flight:
+            if not one.ledger.in_flight or (one.let_go and not one.sending):
                 self._left[source].remove(one)
                 self._past[source].add(one.ledger.books)
         self._of[source][name] = Partition(self._sinks, saved.slot, saved)

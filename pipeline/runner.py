@@ -134,7 +134,7 @@ class Runner:
 
     async def _read(self, name: str, once: bool) -> None:
         source, partitions = self.sources[name], self.partitions.of(name)
-        source.hold(_Held(self.partitions, name, self._save_now))
+        source.hold(_Held(self.partitions, name, self._save_now, self.deliveries))
         source.repeat({key: [one.end for one in p.flown if not one.inside] for key, p in partitions.items() if p.flown})
         resume = {key: p.ledger.position for key, p in partitions.items() if p.ledger.position is not None}
         async with aclosing(source.chunks(resume, once=once)) as chunks:
@@ -146,8 +146,8 @@ class Runner:
         partition = self.partitions.get(name, chunk.partition)
         if not (chunk.lines or chunk.dead) and partition.begin(chunk.position):
             self._number += 1
-            state, anew = msgspec.Raw(partition.ledger.state), partition.anew
-            noted = Begun(self._number, name, chunk.partition, chunk.position, partition.slot, state, anew)
+            state, anew, taken = msgspec.Raw(partition.ledger.state), partition.anew, dict(partition.ledger.taken)
+            noted = Begun(self._number, name, chunk.partition, chunk.position, partition.slot, state, anew, taken)
             await self.flight.note(noted)
             partition.anew = False
         start, end = partition.end, int(chunk.position["offset"])
@@ -283,7 +283,9 @@ class Runner:
         for name, source in self.sources.items():
             saved = positions[name].items()
             await source.commit(
-                {key: one.position for key, one in saved}, {key: bytes(one.state) for key, one in saved}
+                {key: one.position for key, one in saved},
+                {key: bytes(one.state) for key, one in saved},
+                {key: one.taken for key, one in saved},
             )
         return True
 
@@ -316,8 +318,15 @@ class Runner:
 class _Held:
     """What a source is shown of its partitions, see `component.Held`."""
 
-    def __init__(self, partitions: Partitions, source: str, save: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        partitions: Partitions,
+        source: str,
+        save: Callable[[], Awaitable[None]],
+        deliveries: Sequence[Delivery],
+    ) -> None:
         self._partitions = partitions
+        self._deliveries = deliveries
         self._source = source
         self.save = save
 
@@ -331,9 +340,18 @@ class _Held:
             found.ledger.advance()
         return found is None or not found.ledger.in_flight
 
-    def restart(self, partition: str, position: Position, state: bytes, slot: int) -> None:
-        saved = Saved(position, msgspec.Raw(state), slot=slot)
+    def restart(self, partition: str, position: Position, state: bytes, slot: int, taken: Mapping[str, int]) -> None:
+        saved = Saved(position, msgspec.Raw(state), dict(taken), slot)
         self._partitions.restart(self._source, partition, saved)
+
+    def let_go(self, partition: str) -> bool:
+        for delivery in self._deliveries:
+            delivery.let_go(self._source, partition)
+        found = self._partitions.of(self._source).get(partition)
+        if found is None:
+            return True
+        found.let_go = True
+        return not found.sending
 
 
 async def _until(event: asyncio.Event) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Container
 from pathlib import Path
 
 
 class ArchiveFile:
     """An open file and the length up to which it is known to be good. Raises OSError where the file system does."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, new: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        flags = os.O_EXCL if new else 0
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | flags, 0o640)
         self._good = self._length = os.fstat(self._fd).st_size
         self._begun = time.monotonic()
 
@@ -22,17 +24,33 @@ class ArchiveFile:
         """The file to go on with: the newest of `name.jsonl`, `name.1.jsonl` …, or the one after it if that is due."""
         if most_bytes is None and most_seconds is None:
             return cls(path)
-        stem, dot, suffixes = path.name.partition(".")
         n = 0
-        while (path.parent / f"{stem}.{n + 1}{dot}{suffixes}").exists():
+        while _numbered(path, n + 1).exists():
             n += 1
-        file = cls(path if n == 0 else path.parent / f"{stem}.{n}{dot}{suffixes}")
+        file = cls(_numbered(path, n))
         # When it was begun is not on record after a restart: the last write is the nearest thing that is.
         quiet = time.time() - os.fstat(file._fd).st_mtime
         if file.is_due(most_bytes, None) or (most_seconds is not None and quiet > most_seconds):
             file.close()
-            return cls(path.parent / f"{stem}.{n + 1}{dot}{suffixes}")
+            return cls(_numbered(path, n + 1))
         return file
+
+    @classmethod
+    def own_of(cls, path: Path, own: Container[str], most_bytes: int | None, most_seconds: float | None) -> ArchiveFile:
+        """The same where others write too: the newest that is ours, else one that was not there."""
+        found, n = None, 0
+        while (name := _numbered(path, n)).exists():
+            found, n = name if str(name) in own else found, n + 1
+        if found:
+            file = cls(found)
+            if not file.is_due(most_bytes, most_seconds):
+                return file
+            file.close()
+        while True:
+            try:
+                return cls(_numbered(path, n), new=True)
+            except FileExistsError:
+                n += 1
 
     @staticmethod
     def cut_back(path: Path, length: int) -> int:
@@ -85,3 +103,9 @@ class ArchiveFile:
         self.sync()
         os.close(self._fd)
         self._fd = -1
+
+
+def _numbered(path: Path, number: int) -> Path:
+    """`name.jsonl`, `name.1.jsonl` …"""
+    stem, dot, suffixes = path.name.partition(".")
+    return path.with_name(f"{stem}.{number}{dot}{suffixes}") if number else path

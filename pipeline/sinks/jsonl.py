@@ -61,6 +61,10 @@ class Jsonl(Sink):
     """Which file of a rotated series each path goes on in."""
     _lengths: Position = {}
     _save: Callable[[], Awaitable[None]] = _unsaved
+    _beside: bool = False
+    """Other processes may write there too: go on in no file that is not ours."""
+    _own: set[str] = set()
+    """Files that are."""
 
     def check(self) -> Iterable[tuple[str, str]]:
         """A path that is not confined or not a file."""
@@ -77,6 +81,13 @@ class Jsonl(Sink):
     def reads(self) -> Iterable[str]:
         """The fields in the path and those of `match`; a JSON line is written without looking at its fields."""
         return {*self.path.fields, *(self.match.fields if self.match else ())} - {"date", "hour"}
+
+    def beside(self, apart: Iterable[frozenset[str]]) -> Iterable[tuple[str, str]]:
+        """Two processes must not write to one file."""
+        self._beside = True
+        if missing := sorted(set().union(*apart).difference(self.path.fields)):
+            more = " and ".join(f"{{{name}}}" for name in missing)
+            yield "path", f"processes of one group must not write to one file: put {more} into the path"
 
     def share(self, worker: int) -> None:
         """Each process writes files of its own: `app.jsonl.zst` becomes `app.worker-1.jsonl.zst`."""
@@ -99,7 +110,7 @@ class Jsonl(Sink):
 
     def resume(self, position: Position, save: Callable[[], Awaitable[None]]) -> None:
         """Cut off what a crash left behind the last checkpoint: it is read and written again."""
-        self._save = save
+        self._save, self._own = save, set(position)
         for path, length in position.items():
             try:
                 cut = ArchiveFile.cut_back(Path(path), int(length))
@@ -165,11 +176,17 @@ class Jsonl(Sink):
             for path in data:
                 file = self._open.get(path)
                 if file is None or file.is_due(self.rotate_bytes, self.rotate_every):
-                    file = self._keep_open(path, ArchiveFile.next_of(Path(path), self.rotate_bytes, self.rotate_every))
+                    file = self._keep_open(path, self._next(Path(path)))
+                    self._own.add(str(file.path))
                 self._current[path] = file.path
                 if str(file.path) not in self._lengths:
                     new[str(file.path)] = file.length
         return new
+
+    def _next(self, path: Path) -> ArchiveFile:
+        if self._beside:
+            return ArchiveFile.own_of(path, self._own, self.rotate_bytes, self.rotate_every)
+        return ArchiveFile.next_of(path, self.rotate_bytes, self.rotate_every)
 
     def _write(self, data: dict[str, bytes]) -> Position:
         """In a thread: all files of one send, or none of them longer than before. Returns the good lengths."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 from aiokafka import AIOKafkaClient, AIOKafkaConsumer, ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.consumer import fetcher
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 
@@ -27,8 +28,31 @@ FOREVER_MS = 10 * 365 * 86_400_000
 METADATA_BYTES = 4000
 """A broker keeps 4 KiB of metadata with an offset, unless it is told otherwise."""
 POLL_MS = 500
+SENDING_SECONDS = 1.0
+"""A send that has begun is waited for, so that what a sink takes is known to who goes on."""
 ASK_SECONDS = 30.0
 """For a question to the brokers; then it is asked again."""
+
+
+def as_it_is(value: bytes | None) -> bytes | None:
+    """Marks the consumer whose messages need not be made into records of the client's own, see `_Plain`."""
+    return value
+
+
+class _Plain(fetcher.PartitionRecords):  # type: ignore[misc]  # the client has no types
+    """For our consumer the messages as its parser gives them: to wrap each takes two thirds of the time of reading."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self._value_deserializer is as_it_is:
+            self._consumer_record = _second
+
+
+def _second(_first: Any, second: Any) -> Any:
+    return second
+
+
+fetcher.PartitionRecords = _Plain
 
 
 class Options(Protocol):
@@ -62,6 +86,8 @@ class Committed(msgspec.Struct, omit_defaults=True):
     slot: int = 0
     state: msgspec.Raw = msgspec.Raw(b"{}")
     """What stages carry beyond the offset."""
+    taken: dict[str, int] = {}
+    """The sinks that have more than what comes before the offset: what comes before this one."""
 
 
 class Member:
@@ -85,10 +111,14 @@ class Member:
         self.joined = False
         self._names: dict[str, TopicPartition] = {}
         self._slots: dict[TopicPartition, int] = {}
-        self._committed: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, tuple[int, Mapping[str, int]]] = {}
+        """The offset, and what sinks have beyond it."""
+        self._let_go: set[TopicPartition] = set()
+        """What was read of these and not delivered is read again."""
+        self._committing_until: asyncio.Timeout | None = None
         self._read: dict[TopicPartition, int] = {}
         self._committing = asyncio.Lock()
-        self._again: tuple[Mapping[str, Position], Mapping[str, bytes]] | None = None
+        self._again: tuple[Mapping[str, Position], Mapping[str, bytes], Mapping[str, Mapping[str, int]]] | None = None
         """What could not be committed."""
         self._gone: set[TopicPartition] = set()
         """Partitions of which a broker said that it does not have what we ask for."""
@@ -109,6 +139,7 @@ class Member:
             # A member that holds up a rebalance for longer is taken for dead.
             rebalance_timeout_ms=session + int(options.drain * 1000) + 5000,
             max_poll_interval_ms=FOREVER_MS,
+            value_deserializer=as_it_is,
             metadata_max_age_ms=int(options.refresh * 1000),
         )
 
@@ -140,15 +171,20 @@ class Member:
         if names:
             self.rebalances += 1
             try:
-                async with asyncio.timeout(self.options.drain):
+                async with asyncio.timeout(0 if self._is_out() else self.options.drain):
                     while not all(name != self.in_hand and self.held.settled(name) for name in names):  # noqa: ASYNC110  # of acks no event tells
                         await asyncio.sleep(0.01)
             except TimeoutError:
                 log.warning(
-                    "a rebalance did not wait: what is on its way is delivered again by who goes on there",
+                    "a rebalance did not wait: what is not delivered yet is left to who goes on there",
                     source=self.options.name,
                     limit_s=self.options.drain,
                 )
+                self._let_go.update(tp for tp in revoked if tp in self.claims)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SENDING_SECONDS):
+                        while sum([not self.held.let_go(name) for name in names]) or self.in_hand in names:  # noqa: ASYNC110  # the same
+                            await asyncio.sleep(0.01)
             with suppress(TimeoutError):
                 async with asyncio.timeout(5):
                     await self.held.save()
@@ -158,6 +194,9 @@ class Member:
             known.clear()
         self._names.clear()
         self._again = None
+        if self._committing_until:  # the client would try it again as the member that we are next
+            with suppress(RuntimeError):  # it is over just now
+                self._committing_until.reschedule(0)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """They are taken up by who reads them."""
@@ -186,12 +225,14 @@ class Member:
             return []
         begun: list[Chunk] = []
         states: dict[str, bytes] = {}
+        taken: dict[str, Mapping[str, int]] = {}
         for tp in sorted(new):
             found = committed.get(tp)
             note = _decoded(found.metadata) if found else Committed()
             name, slot = name_of(tp), note.slot or slot_of(tp)
             position = self.held.read_to(name)
             ours = position is not None and note.claim and position.get("claim") == note.claim
+            ours = ours and tp not in self._let_go
             at = int(position["offset"] if ours and position else found.offset if found else starts[tp])
             there = self._in_range(tp, at, begins[tp], ends[tp])
             claim = note.claim
@@ -200,12 +241,14 @@ class Member:
                 self.claims[tp] = claim
                 begun.append(Chunk(name, self.position(tp, there), [], [], self.labels(tp), 0))
                 states[name] = bytes(note.state) if there == at else b"{}"
-                self.held.restart(name, begun[-1].position, states[name], slot)
+                taken[name] = note.taken if there == at else {}
+                self.held.restart(name, begun[-1].position, states[name], slot, taken[name])
             self.consumer.seek(tp, there)
             self.next[tp], self.claims[tp], self._slots[tp], self._names[name] = there, claim, slot, tp
-            self._committed[tp] = found.offset if found and claim == note.claim else -1
+            self._committed[tp] = (found.offset, note.taken) if found and claim == note.claim else (-1, {})
         self._gone -= new
-        await self.commit({chunk.partition: chunk.position for chunk in begun}, states)
+        self._let_go -= new
+        await self.commit({chunk.partition: chunk.position for chunk in begun}, states, taken)
         return begun
 
     def position(self, tp: TopicPartition, offset: int) -> Position:
@@ -216,34 +259,51 @@ class Member:
         """What holds for all messages of a partition."""
         return {"source": self.options.name, "topic": tp.topic, "partition": str(tp.partition)}
 
-    async def commit(self, positions: Mapping[str, Position], states: Mapping[str, bytes]) -> None:
+    async def commit(
+        self,
+        positions: Mapping[str, Position],
+        states: Mapping[str, bytes],
+        taken: Mapping[str, Mapping[str, int]],
+    ) -> None:
         """Commit what is still ours. What fails now is committed with the next."""
         async with self._committing:
-            due = {}
+            due, done = {}, {}
             for name, position in positions.items():
                 tp, at = self._names.get(name), int(position.get("offset", -1))
                 # Of a partition that went and came back only what was read since counts.
-                if tp is not None and self.claims[tp] == position.get("claim") and at > self._committed[tp]:
-                    note = Committed(self.claims[tp], self._slots[tp], msgspec.Raw(states.get(name, b"{}")))
-                    due[tp] = OffsetAndMetadata(at, _encoded(note))
+                if tp is None or self.claims[tp] != position.get("claim"):
+                    continue
+                ahead = {sink: end for sink, end in taken.get(name, {}).items() if end > at}
+                before, ahead_before = self._committed[tp]
+                if at > before or (at == before and ahead != ahead_before):
+                    state = msgspec.Raw(states.get(name, b"{}"))
+                    due[tp] = OffsetAndMetadata(at, _encoded(Committed(self.claims[tp], self._slots[tp], state, ahead)))
+                    done[tp] = at, ahead
             if not due:
                 return
             self._again = None
             try:
-                async with asyncio.timeout(ASK_SECONDS / 3):
+                async with asyncio.timeout(ASK_SECONDS / 3) as self._committing_until:
                     await self.consumer.commit(due)
             except CommitFailedError:
                 log.warning("not committed: the group has given the partitions to others", source=self.options.name)
             except (KafkaError, TimeoutError) as error:
                 log.warning("cannot commit, trying again", source=self.options.name, error=error or "no answer")
-                self._again = positions, states
+                self._again = positions, states, taken
             else:
-                self._committed.update({tp: one.offset for tp, one in due.items() if tp in self._committed})
+                self._committed.update({tp: one for tp, one in done.items() if tp in self._committed})
+            finally:
+                self._committing_until = None
 
     async def commit_again(self) -> None:
         """Try what could not be committed before."""
         if self._again:
             await self.commit(*self._again)
+
+    def _is_out(self) -> bool:
+        """The group has given what is ours to others already: there is nothing to hold it for."""
+        told: int = getattr(getattr(self.consumer, "_coordinator", None), "generation", 0)
+        return told < 0
 
     async def at(self, ends: Mapping[TopicPartition, int]) -> bool:
         """Everything that is ours was read up to these ends."""
@@ -342,7 +402,7 @@ def _encoded(note: Committed) -> str:
     if len(text) <= METADATA_BYTES:
         return text
     log.warning("the stages carry too much to be kept with an offset: a repeat elsewhere may not be known as one")
-    return msgspec.json.encode(Committed(note.claim, note.slot)).decode()
+    return msgspec.json.encode(Committed(note.claim, note.slot, taken=note.taken)).decode()
 
 
 def _decoded(text: str) -> Committed:

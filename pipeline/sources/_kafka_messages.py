@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Literal, Protocol, TypeAlias
 
 from ..batch import Chunk, Position
@@ -11,6 +12,7 @@ from ..batch import Chunk, Position
 Tombstones: TypeAlias = Literal["skip", "ship", "dead_letter"]
 
 HEADER = "header."
+_last_byte = itemgetter(-1)
 
 
 class Expired(Exception):
@@ -56,7 +58,11 @@ class Messages:
         self, partition: str, position: Position, labels: Mapping[str, str], messages: Sequence[Message]
     ) -> Iterator[Chunk]:
         """In pieces of about `chunk_bytes`; each ends after a whole message, and its position is like the given one."""
-        sizes = [0 if message.value is None else len(message.value) for message in messages]
+        values = [message.value for message in messages]
+        try:
+            sizes = list(map(len, values))  # type: ignore[arg-type]  # None is what the error is about
+        except TypeError:
+            sizes = [0 if value is None else len(value) for value in values]
         start = size = 0
         if sum(sizes) >= 2 * self._chunk_bytes:
             for place, more in enumerate(sizes):
@@ -72,16 +78,19 @@ class Messages:
     ) -> Chunk:
         good, dead, long = self._sort(messages)
         sent = next((message.timestamp for message in messages if message.timestamp >= 0), 0)
-        values = [message.value or b"" for message in good]
+        times: list[int] = [message.timestamp for message in good]
+        first, end = messages[0].offset, messages[-1].offset + 1
         return Chunk(
             partition,
-            position | {"offset": messages[-1].offset + 1},
-            [value[:-1] if value[-1:] == b"\n" else value for value in values],
-            [message.offset for message in good],
+            position | {"offset": end},
+            _without_line_breaks([message.value or b"" for message in good]),
+            range(first, end) if end - first == len(good) else [message.offset for message in good],
             labels,
             size,
             long=long,
-            times=[message.timestamp * 1_000_000 if message.timestamp >= 0 else None for message in good],
+            times=[time * 1_000_000 for time in times]
+            if min(times, default=0) >= 0
+            else [time * 1_000_000 if time >= 0 else None for time in times],
             # Not the clock: another process that reads the same must make the same of it.
             read_at_ns=sent * 1_000_000,
             fields={name: list(map(read, good)) for name, read in self._fields.items()},
@@ -89,9 +98,11 @@ class Messages:
         )
 
     def _sort(self, messages: Sequence[Message]) -> tuple[Sequence[Message], list[tuple[int, str]], int]:
-        values = [message.value for message in messages]
-        if None not in values and max(map(len, values), default=0) <= self._max_event:  # type: ignore[arg-type]  # none is None
-            return messages, [], 0
+        try:
+            if max([len(message.value) for message in messages]) <= self._max_event:  # type: ignore[arg-type]  # the same
+                return messages, [], 0
+        except TypeError:
+            pass  # a tombstone
         good: list[Message] = []
         dead: list[tuple[int, str]] = []
         long = 0
@@ -108,6 +119,16 @@ class Messages:
             else:
                 good.append(message)
         return good, dead, long
+
+
+def _without_line_breaks(values: list[bytes]) -> list[bytes]:
+    """The values, without a line break at their end."""
+    try:
+        if 10 not in map(_last_byte, values):
+            return values
+    except IndexError:
+        pass  # one is empty
+    return [value[:-1] if value[-1:] == b"\n" else value for value in values]
 
 
 def name_of(partition: tuple[str, int]) -> str:

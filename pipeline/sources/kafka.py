@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -35,6 +35,8 @@ class Kafka(Source):
     Records know `source`, `topic` and `partition`. An offset is committed to the group only when every sink has taken
     all that comes before it; on a rebalance what is on its way is delivered and committed before partitions go.
     """
+
+    grouped: ClassVar[bool] = True
 
     brokers: Annotated[list[str], msgspec.Meta(min_length=1)]
     """Where to ask first, as `HOST:9092`; the others are found."""
@@ -169,10 +171,15 @@ class Kafka(Source):
             if ends is not None and await member.at(ends):
                 return
 
-    async def commit(self, positions: Mapping[str, Position], states: Mapping[str, bytes]) -> None:
-        """To the group, with what the stages carry, for whoever goes on there."""
+    async def commit(
+        self,
+        positions: Mapping[str, Position],
+        states: Mapping[str, bytes],
+        taken: Mapping[str, Mapping[str, int]],
+    ) -> None:
+        """To the group, with what the stages carry and what single sinks have, for whoever goes on there."""
         if self._member:
-            await self._member.commit(positions, states)
+            await self._member.commit(positions, states, taken)
 
     async def close(self) -> None:
         """Leave the group."""

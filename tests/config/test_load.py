@@ -353,3 +353,24 @@ def test_what_several_workers_cannot_share_is_told(
 def test_what_several_workers_can_share_is_right(write: Write, workers: int, sink: str) -> None:
     config = load(write(SHARED.format(workers=workers, source=FILE, sink=sink)))
     assert config.workers == workers
+
+
+GROUP = "kafka, brokers: ['k:9092'], topics: [t], group: g"
+
+
+@pytest.mark.parametrize(
+    ("path", "missing"),
+    [
+        ("a/b.jsonl", "{partition} and {topic}"),
+        ("a/{topic}.jsonl", "{partition}"),
+        ("a/{partition}/{date}.jsonl.zst", "{topic}"),
+    ],
+)
+def test_an_archive_that_processes_of_a_group_would_write_to_together_is_refused(
+    write: Write, path: str, missing: str
+) -> None:
+    text = SHARED.format(workers=1, source=GROUP, sink=f"jsonl, path: '{path}'")
+    (found,) = told(write(text))
+    wanted = f"path: processes of one group must not write to one file: put {missing} into the path"
+    assert found[:3] == (6, 28, wanted)
+    assert load(write(text.replace(path, f"{path}/{{topic}}-{{partition}}.jsonl"))).sinks

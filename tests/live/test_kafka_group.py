@@ -17,7 +17,7 @@ import pytest
 from ..services.kafka import Kafka
 from ..services.loki import Loki
 from . import numbered
-from .shipper import Shipper, new_app
+from .shipper import Shipper, archived, new_app
 
 PARTITIONS = 6
 
@@ -168,3 +168,31 @@ async def test_with_loki_stopped_memory_is_bounded_and_nobody_leaves_the_group(
             for shipper in shippers:
                 assert shipper.stop().code == 0
         numbered.each_once(found(own, app), 400_000)
+
+
+async def test_partitions_that_go_undelivered_are_archived_once_all_the_same(
+    kafka: Kafka, topic: str, app: str, tmp_path: Path
+) -> None:
+    """Loki is away: of what was archived the next process knows, of what was not the last one lets go."""
+    with Loki(tmp_path / "loki") as own, ExitStack() as running:
+        text = config(kafka.address, own.url, topic, app).replace("drain: 2s", "drain: 200ms")
+        path = f"{tmp_path}/archive/{{topic}}-{{partition}}.jsonl"
+        archive = f'  archive: {{ use: jsonl, path: "{path}", line: raw }}\nexporter'
+        own.stop()
+        await kafka.create(topic, PARTITIONS)
+        await kafka.fill(topic, lines(0, 60_000), linger_ms=5)
+        shippers = [
+            running.enter_context(Shipper(tmp_path / name, text.replace("exporter", archive))) for name in "abc"
+        ]
+        for shipper in shippers:
+            shipper.start("--offline")
+            shipper.until(lambda: shipper.value("tailrace_kafka_lag_messages") > 0)  # noqa: B023  # asked at once
+        await asyncio.sleep(1)
+        assert "is left to who goes on there" in shippers[0].stderr
+        shippers[1].send(signal.SIGTERM)
+        own.start()
+        await until_committed(kafka, topic, 60_000)
+        for shipper in shippers:
+            assert shipper.wait().code == 0 if shipper is shippers[1] else shipper.stop().code == 0
+        numbered.each_once(found(own, app), 60_000)
+    numbered.each_once([json.loads(line)["id"] for line in archived(tmp_path / "archive")], 60_000)

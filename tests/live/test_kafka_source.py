@@ -315,6 +315,30 @@ async def test_a_wrong_password_is_told_at_the_start(kafka: Kafka, topic: str, m
     assert "guessed" not in ended.stderr
 
 
+async def test_with_tls_both_sides_show_certificates(kafka: Kafka, topic: str, make: Make) -> None:
+    await kafka.create(topic)
+    await kafka.fill(topic, numbers(0, 10))
+    out = f"{topic}-out"
+    await kafka.create(out)
+    tls = {"ca": str(kafka.authority), "cert": str(kafka.client)}
+    sink = f'  out: {{ use: kafka, brokers: ["{kafka.tls_address}"], topic: {out}, tls: {json.dumps(tls)} }}'
+    shipper = make("a", sink, brokers=kafka.tls_address, tls=tls)
+    assert shipper.once().code == 0
+    assert ids(shipper) == list(range(10))
+    assert sorted(record.value for record in await kafka.read(out)) == numbers(0, 10)
+
+
+@pytest.mark.parametrize("missing", ["ca", "cert"])
+async def test_certificates_that_do_not_do_are_told_at_the_start(
+    kafka: Kafka, topic: str, make: Make, missing: str
+) -> None:
+    tls = {"ca": str(kafka.authority), "cert": str(kafka.client)}
+    del tls[missing]
+    ended = make(brokers=kafka.tls_address, tls=tls).once()
+    assert ended.code == 78
+    assert "cannot connect to Kafka" in ended.stderr
+
+
 async def test_a_topic_that_is_not_there_is_told_at_the_start(topic: str, make: Make) -> None:
     ended = make().once()
     assert ended.code == 78

@@ -67,7 +67,7 @@ async def test_what_every_component_must_write_itself_says_so() -> None:
 async def test_a_source_and_a_sink_need_nothing_else() -> None:
     source, sink = ListSource(), ListSink()
     await source.probe()
-    await source.commit({"p": {"offset": 1}}, {"p": b"{}"})
+    await source.commit({"p": {"offset": 1}}, {"p": b"{}"}, {"p": {"out": 1}})
     await sink.open()
     await sink.probe()
     await sink.close()

@@ -498,3 +498,22 @@ async def test_records_that_a_sink_cannot_say_go_to_the_dead_letter_and_hold_up_
     assert (books.residual, books.settled, delivery.held_events) == (0, 2, 0)
     assert (delivery.meter.events_out, delivery.meter.dead) == (3, 2)
     assert len(books.waits) == module.PATIENCE - 1 + away
+
+
+async def test_what_waits_of_a_partition_is_let_go_of_and_what_is_being_sent_is_not() -> None:
+    sink = Gate()
+    books = Books(sink)
+    begun, waits, others = due(b"a"), due(b"b", offset=1), due(b"c", offset=2)
+    others.partition = "another"
+    async with running(books) as delivery:
+        delivery.put(begun)
+        await turns()
+        delivery.put(waits)
+        delivery.put(others)
+        delivery.let_go(begun.source, begun.partition)
+        assert (delivery.held_events, books.residual) == (2, 0)
+        assert waits.ack.books.of("sink").in_flight == 0
+        sink.let_through(2)
+    assert sink.sends == [[b"a"], [b"c"]]
+    assert (waits.ack.owed, begun.ack.owed) == ({"sink"}, set())
+    assert (delivery.meter.dropped["let_go"], delivery.held_bytes, books.residual) == (1, 0, 0)

@@ -160,3 +160,24 @@ def test_a_partition_that_begins_anew_keeps_the_books_of_what_is_still_on_its_wa
     partitions.restart("k", "t/0", Saved({"offset": 30}, slot=3))
     books = partitions.books("k")
     assert (books.read, books.of("loki").delivered, books.of("loki").in_flight) == (9, 9, 0)
+
+
+def test_what_was_let_go_of_is_forgotten_once_no_sink_has_it() -> None:
+    partitions = Partitions(["app"], ["loki"])
+    partition = partitions.get("app", "a")
+    ack = partition.ledger.promise({"offset": 5}, 5)
+    partition.let_go, ack.books.of("loki").in_flight, ack.books.read = True, 2, 2
+    partitions.restart("app", "a", Saved({"offset": 3}))
+    assert partition.sending
+    ack.books.of("loki").in_flight, ack.books.of("loki").delivered = 0, 2
+    partitions.restart("app", "a", Saved({"offset": 7}, taken={"loki": 9}))
+    assert partitions.books("app").of("loki").delivered == 2
+    assert partitions._left["app"] == []
+    assert partitions.get("app", "a").skip_before("loki", 7) == 9
+
+
+def test_what_sinks_have_of_another_process_s_partition_is_known_after_a_crash() -> None:
+    partitions = Partitions(["app"], ["loki", "archive"])
+    begun = Begun(3, "app", "a", {"offset": 5}, 1, anew=True, taken={"loki": 5, "archive": 8})
+    partitions.restore({"app": {"a": Saved({"offset": 900})}}, [begun], 2)
+    assert [partitions.get("app", "a").skip_before(sink, 5) for sink in ("loki", "archive")] == [5, 8]

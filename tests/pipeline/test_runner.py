@@ -58,7 +58,12 @@ class Follow(ListSource):
         if not once:
             await asyncio.Event().wait()
 
-    async def commit(self, positions: Mapping[str, Position], states: Mapping[str, bytes]) -> None:
+    async def commit(
+        self,
+        positions: Mapping[str, Position],
+        states: Mapping[str, bytes],
+        taken: Mapping[str, Mapping[str, int]],
+    ) -> None:
         self._committed.append(positions)
 
     def forgotten(self) -> Iterable[str]:

@@ -37,7 +37,7 @@ Configuration:
 
 
 class Kafka(Server):
-    """A broker with a plain listener and one with SASL (PLAIN, SCRAM and OAUTHBEARER with unsigned tokens).
+    """A broker with a plain listener, one with SASL (PLAIN, SCRAM, OAUTHBEARER with unsigned tokens), one with TLS.
 
     Flags are properties that override its own, e.g. `Kafka(folder, "log.retention.check.interval.ms=100")`.
     """
@@ -46,7 +46,7 @@ class Kafka(Server):
     version = "4.1.1"
     programs = ("kafka",)
     images = {"apache/kafka:4.1.1": ("/opt/kafka/libs",)}
-    ports_needed = 3
+    ports_needed = 4
     _said = 0
     """The size of the log before this start."""
 
@@ -78,9 +78,40 @@ class Kafka(Server):
         """For `brokers`, with SASL."""
         return f"127.0.0.1:{self.ports[2]}"
 
+    @property
+    def tls_address(self) -> str:
+        """For `brokers`, with TLS: trust `authority`, and show `client`."""
+        return f"127.0.0.1:{self.ports[3]}"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of who signed those of the broker and of the client."""
+        return self.folder / "ca.pem"
+
+    @property
+    def client(self) -> Path:
+        """Certificate and key of a client."""
+        return self.folder / "client.pem"
+
+    def _sign(self) -> None:
+        """Make an authority, and the certificates of broker and client."""
+
+        def openssl(*arguments: str) -> None:
+            subprocess.run(["openssl", *arguments], check=True, cwd=self.folder, stderr=subprocess.DEVNULL)
+
+        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+        openssl("req", "-x509", *key, "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem")
+        for name in ("broker", "client"):
+            signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1")
+            openssl("req", "-x509", *key, *signed, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", name)
+            both = (self.folder / f"{name}.key").read_text() + (self.folder / name).read_text()
+            (self.folder / f"{name}.pem").write_text(both)
+
     def command(self) -> list[str]:
         """The properties are written, and the folder is formatted at the first start."""
-        plain, controller, sasl = self.ports
+        plain, controller, sasl, tls = self.ports
+        if not self.authority.exists():
+            self._sign()
         login = f'username="{USER}" password="{PASSWORD}" user_{USER}="{PASSWORD}"'
         modules = {
             "plain": f"org.apache.kafka.common.security.plain.PlainLoginModule required {login};",
@@ -93,11 +124,17 @@ class Kafka(Server):
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAIN://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},SASL://127.0.0.1:{sasl}",
-            "advertised.listeners": f"PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl}",
+            "listeners": f"PLAIN://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller},SASL://127.0.0.1:{sasl},"
+            f"TLS://127.0.0.1:{tls}",
+            "advertised.listeners": f"PLAIN://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls}",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAIN",
-            "listener.security.protocol.map": "PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT",
+            "listener.security.protocol.map": "PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self.folder / "broker.pem"),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.authority),
+            "ssl.client.auth": "required",
             "sasl.enabled.mechanisms": ",".join(modules).upper(),
             "log.dirs": str(self.folder / "data"),
             "offsets.topic.replication.factor": "1",

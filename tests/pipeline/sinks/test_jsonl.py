@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailrace.pipeline.ack import Ack
-from tailrace.pipeline.batch import Batch, Chunk
+from tailrace.pipeline.batch import Batch, Chunk, Position
 from tailrace.pipeline.component import ProbeError
 from tailrace.pipeline.match import Match
 from tailrace.pipeline.options import Duration, Size, Template
@@ -422,3 +422,24 @@ async def test_in_a_run_every_record_is_archived_once(tmp_path: Path) -> None:
         assert await runner.run(once=True) == 0
         assert runner.residual(runner.deliveries[0]) == 0
     assert (tmp_path / "archive" / "app.jsonl").read_bytes().count(b"\n") == 3
+
+
+async def test_beside_others_it_goes_on_in_no_file_but_its_own(tmp_path: Path) -> None:
+    async def run(sink: Jsonl, line: bytes, position: Position) -> Position:
+        assert not [*sink.beside([frozenset({"topic"})])]
+        sink.resume(position, _nothing)
+        await sink.send([json_batch(line, topic="t")])
+        position = sink.position()
+        await sink.close()
+        return position
+
+    path = tmp_path / "{topic}.jsonl"
+    one = await run(sink_at(path), b'{"a":1}', {})
+    other = await run(sink_at(path), b'{"b":1}', {})
+    await run(sink_at(path), b'{"a":2}', one)
+    await run(sink_at(path), b'{"b":2}', other)
+    assert files(tmp_path) == {"t.jsonl": b'{"a":1}\n{"a":2}\n', "t.1.jsonl": b'{"b":1}\n{"b":2}\n'}
+
+
+async def _nothing() -> None:
+    """Nothing is to be saved."""

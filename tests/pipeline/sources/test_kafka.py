@@ -71,7 +71,7 @@ def test_a_chunk_knows_its_times_and_the_offset_after_its_last_message() -> None
 
 def test_chunks_end_after_whole_messages() -> None:
     found = chunks(*(Message(place, b"x" * 40) for place in range(5)), chunk_bytes=100)
-    assert [chunk.offsets for chunk in found] == [[0, 1, 2], [3, 4]]
+    assert [list(chunk.offsets) for chunk in found] == [[0, 1, 2], [3, 4]]
     assert [chunk.position["offset"] for chunk in found] == [3, 5]
 
 
