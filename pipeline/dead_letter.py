@@ -19,6 +19,7 @@ import msgspec
 
 from . import clock
 from .batch import Batch, Dead, Position
+from .checkpoint import sync
 from .log import log
 from .record import Record, rfc3339
 
@@ -197,7 +198,7 @@ class DeadLetter:
                     lines += [_encode(letter) for letter in born]
                 with open(path.with_name(f"{path.name}.{suffix}"), "wb", buffering=0) as file:
                     _write(file, b"".join([line + b"\n" for line in lines]))
-        _sync(self.path.parent)
+        sync(self.path.parent)
 
     def _put(self, suffix: str) -> None:
         """Let what was staged take its place."""
@@ -205,7 +206,7 @@ class DeadLetter:
             staged = path.with_name(f"{path.name}.{suffix}")
             if staged.exists():
                 staged.replace(path)
-        _sync(self.path.parent)
+        sync(self.path.parent)
 
     def _is_full(self, size: int, more: int) -> bool:
         """Has no room for this many bytes more. When it is empty it takes them whatever the limit."""
@@ -223,7 +224,7 @@ class DeadLetter:
         self.older.unlink(missing_ok=True)
         self.older.hardlink_to(self.path)  # the path is never free: whoever waits for the lock would take it
         staged.replace(self.path)
-        _sync(self.path.parent)
+        sync(self.path.parent)
         self.dropped += gone
         if gone:
             log.warning("the dead letter is full, its oldest letters were dropped", path=self.older, letters=gone)
@@ -307,14 +308,6 @@ def _write(file: FileIO, data: bytes) -> None:
     while view:
         view = view[file.write(view) :]
     os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _ns(time: str) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -12,32 +11,9 @@ import msgspec
 
 from .component import ProbeError
 from .log import log
-from .options import Secret
+from .options import Secret, Tls
 
 MISSING = "Kafka needs a package that is not installed: pip install 'tailrace[kafka]'"
-
-
-class Tls(msgspec.Struct, forbid_unknown_fields=True):
-    """How to trust the brokers, and to be trusted by them."""
-
-    ca: str = ""
-    """File with the certificates of the authorities to trust; the system's when empty."""
-    cert: str = ""
-    """File with the client's certificate."""
-    key: str = ""
-    """File with the client's key."""
-    verify: bool = True
-    """False accepts any certificate: only for a test."""
-
-    def context(self) -> ssl.SSLContext:
-        """The context for the connection. Raises OSError (ssl.SSLError included) for files that cannot be used."""
-        context = ssl.create_default_context(cafile=self.ca or None)
-        if self.cert:
-            context.load_cert_chain(self.cert, self.key or None)
-        if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
 
 
 class Sasl(msgspec.Struct, forbid_unknown_fields=True):
@@ -124,3 +100,20 @@ def _take_its_log() -> None:
     if not any(isinstance(handler, _Forward) for handler in logger.handlers):
         logger.addHandler(_Forward(logging.WARNING))
         logger.propagate = False
+
+
+async def topics(brokers: Sequence[str], tls: Tls | None, sasl: Sasl | None) -> set[str]:
+    """Connect, log in, and see which topics there are. Raises ProbeError."""
+    from aiokafka.admin import AIOKafkaAdminClient
+    from aiokafka.errors import KafkaError
+
+    admin = AIOKafkaAdminClient(**connection(brokers, tls, sasl))
+    try:
+        try:
+            await admin.start()
+            return set(await admin.list_topics())
+        except (KafkaError, OSError) as error:
+            what = "sasl" if sasl else "tls" if tls else "brokers"
+            raise ProbeError(f"cannot connect to Kafka: {error}", what) from None
+    finally:
+        await admin.close()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import re2
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
@@ -160,3 +162,26 @@ def decode_option(kind: type, value: object) -> Any:
     if decode is None:
         raise NotImplementedError(f"no option type {kind.__name__}")
     return decode(value)
+
+
+class Tls(msgspec.Struct, forbid_unknown_fields=True):
+    """How to trust the server, and to be trusted by it."""
+
+    ca: str = ""
+    """File with the certificates of the authorities to trust; the system's when empty."""
+    cert: str = ""
+    """File with the client's certificate."""
+    key: str = ""
+    """File with the client's key."""
+    verify: bool = True
+    """False accepts any certificate: only for a test."""
+
+    def context(self) -> ssl.SSLContext:
+        """The context for the connection. Raises OSError (ssl.SSLError included) for files that cannot be used."""
+        context = ssl.create_default_context(cafile=self.ca or None)
+        if self.cert:
+            context.load_cert_chain(self.cert, self.key or None)
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context

@@ -12,8 +12,8 @@ import msgspec
 
 from ..batch import Batch, LineForm
 from ..component import ProbeError, Rejected, Sink
-from ..kafka_client import Sasl, Tls, connection, problems
-from ..options import Size, Template
+from ..kafka_client import Sasl, connection, problems, topics
+from ..options import Size, Template, Tls
 
 if TYPE_CHECKING:
     from ._kafka_producer import Message, Producer, Transactions
@@ -82,19 +82,7 @@ class Kafka(Sink):
 
     async def probe(self) -> None:
         """Connect and log in; a topic that is named must be there."""
-        from aiokafka.admin import AIOKafkaAdminClient
-        from aiokafka.errors import KafkaError
-
-        admin = AIOKafkaAdminClient(**connection(self.brokers, self.tls, self.sasl))
-        try:
-            try:
-                await admin.start()
-                there = set(await admin.list_topics())
-            except (KafkaError, OSError) as error:
-                what = "sasl" if self.sasl else "tls" if self.tls else "brokers"
-                raise ProbeError(f"cannot connect to Kafka: {error}", what) from None
-        finally:
-            await admin.close()
+        there = await topics(self.brokers, self.tls, self.sasl)
         if not self.topic.fields and self.topic.text not in there:
             raise ProbeError(f"there is no topic {self.topic.text!r}, or this user may not see it", "topic")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 import time
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from ..component import ProbeError, Rejected, Sink
 from ..excerpt import SMALLEST
 from ..http_client import Client, NotSent, Response
 from ..log import log
-from ..options import Duration, Secret, Size, Template
+from ..options import Duration, Secret, Size, Template, Tls
 from ._answer import Answer
 from ._lookup import HEADERS, Lookup, NotTold, TooMuch, Wanted, queries
 from ._sending import Lane, Outcome, Plan, Push, Sending, compress
@@ -47,29 +46,6 @@ class BasicAuth(msgspec.Struct, forbid_unknown_fields=True):
 
     username: str
     password: Secret
-
-
-class Tls(msgspec.Struct, forbid_unknown_fields=True):
-    """How to trust the server, and to be trusted by it."""
-
-    ca: str = ""
-    """File with the certificates of the authorities to trust; the system's when empty."""
-    cert: str = ""
-    """File with the client's certificate."""
-    key: str = ""
-    """File with the client's key."""
-    verify: bool = True
-    """False accepts any certificate: only for a test."""
-
-    def context(self) -> ssl.SSLContext:
-        """The context for the connection. Raises OSError (ssl.SSLError included) for files that cannot be used."""
-        context = ssl.create_default_context(cafile=self.ca or None)
-        if self.cert:
-            context.load_cert_chain(self.cert, self.key or None)
-        if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
 
 
 class Loki(Sink):

@@ -18,9 +18,9 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from ..batch import Chunk, Position
 from ..component import Held
-from ..kafka_client import Sasl, Tls, connection
+from ..kafka_client import Sasl, connection
 from ..log import log
-from ..options import Duration, Size
+from ..options import Duration, Size, Tls
 from ._kafka_messages import Expired, name_of
 
 FOREVER_MS = 10 * 365 * 86_400_000

@@ -12,9 +12,9 @@ import msgspec
 
 from ..batch import Chunk, Position
 from ..component import Held, ProbeError, Share, Source
-from ..kafka_client import Sasl, Tls, connection, problems
+from ..kafka_client import Sasl, problems, topics
 from ..log import log
-from ..options import Duration, Size
+from ..options import Duration, Size, Tls
 from ._kafka_messages import Expired, Messages, end_of_batch, known, name_of
 
 if TYPE_CHECKING:
@@ -127,19 +127,7 @@ class Kafka(Source):
 
     async def probe(self) -> None:
         """Connect and log in; topics that are named must be there."""
-        from aiokafka.admin import AIOKafkaAdminClient
-        from aiokafka.errors import KafkaError
-
-        admin = AIOKafkaAdminClient(**connection(self.brokers, self.tls, self.sasl))
-        try:
-            try:
-                await admin.start()
-                there = set(await admin.list_topics())
-            except (KafkaError, OSError) as error:
-                what = "sasl" if self.sasl else "tls" if self.tls else "brokers"
-                raise ProbeError(f"cannot connect to Kafka: {error}", what) from None
-        finally:
-            await admin.close()
+        there = await topics(self.brokers, self.tls, self.sasl)
         if missing := sorted(set(self.topics) - there):
             raise ProbeError(f"there is no topic {missing[0]!r}, or this user may not see it", "topics")
 

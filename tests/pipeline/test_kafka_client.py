@@ -8,8 +8,8 @@ import pytest
 
 from tailrace.pipeline import kafka_client
 from tailrace.pipeline.component import ProbeError
-from tailrace.pipeline.kafka_client import Sasl, Tls, Token, connection, problems
-from tailrace.pipeline.options import Secret
+from tailrace.pipeline.kafka_client import Sasl, Token, connection, problems
+from tailrace.pipeline.options import Secret, Tls
 
 
 @pytest.fixture

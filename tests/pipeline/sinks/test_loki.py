@@ -25,13 +25,13 @@ from tailrace.pipeline.component import ProbeError, Rejected, RetryAfter
 from tailrace.pipeline.delivery import Delivery
 from tailrace.pipeline.http_client import Client, NotSent
 from tailrace.pipeline.match import Match
-from tailrace.pipeline.options import Duration, Secret, Size, Template
+from tailrace.pipeline.options import Duration, Secret, Size, Template, Tls
 from tailrace.pipeline.record import Record
 from tailrace.pipeline.runner import Runner
 from tailrace.pipeline.sinks._answer import retry_after
 from tailrace.pipeline.sinks._lookup import queries
 from tailrace.pipeline.sinks.jsonl import Jsonl
-from tailrace.pipeline.sinks.loki import BasicAuth, Loki, Tls
+from tailrace.pipeline.sinks.loki import BasicAuth, Loki
 from tailrace.query.search import search
 from tailrace.testing import READ_AT, ListSource, batch_of
 
