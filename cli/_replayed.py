@@ -1,4 +1,4 @@
-"""A replay from the command line to the exit code, and how it is told."""
+"""A replay from the command line to the exit code."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import asyncio
 import hashlib
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import msgspec
 import typer
 
 from ..config.load import Config, check
 from ..config.problem import EXIT_CODE
-from ..pipeline.component import Sink, Stage
+from ..pipeline.component import Sink, Source, Stage
 from ..pipeline.log import log
 from ..pipeline.options import Size
-from ..pipeline.record import rfc3339
 from ..pipeline.sinks.loki import Loki
 from ..replay.backfill import Backfill, Family, write
 from ..replay.bounded import NoSource, fingerprint, sources_of
@@ -29,13 +27,13 @@ from ..replay.run import Replay
 from ..replay.target import Target, Unfit
 from ..stages.derive_metrics import DeriveMetrics
 from ._found import read_time
+from ._replay_progress import Progress
+from ._replay_told import lost, size, told_plan, told_receipt
 from ._ship import guarded, in_loop
 from .check import show
 
 NOT_ALL = 3
 """Exit code: Loki would not keep all of it."""
-EVERY_SECONDS = 15.0
-"""A line of progress, where nobody looks."""
 
 
 class Asked(NamedTuple):
@@ -58,44 +56,17 @@ class Asked(NamedTuple):
     json: bool
 
 
-class Progress:
-    """A bar on a terminal, a line of the log now and then elsewhere."""
+class Parts(NamedTuple):
+    """What the command line stands for."""
 
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._task: Any = None
-        self._told = time.monotonic()
-        self._began = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-
-    def begin(self, what: str, total: int | None = None) -> None:
-        """Of something new."""
-        self.end()
-        self._began = time.monotonic()
-        if self.terminal:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
-
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-            more = (TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
-            self._bar = Bar(*columns, *more, console=Console(stderr=True), transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task(what, total=total, note="")
-
-    def to(self, done: int, note: str, total: int | None = None) -> None:
-        """So far."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total, note=note)
-        elif time.monotonic() - self._told > EVERY_SECONDS:
-            self._told = time.monotonic()
-            log.info("replaying", records=done, of=total or "?", so_far=note)
-
-    def end(self) -> None:
-        """Of it."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+    sources: dict[str, Source]
+    stages: list[Stage]
+    backfills: list[Backfill]
+    """Those of the stages that count for `--metrics`."""
+    start_ns: int | None
+    end_ns: int | None
+    rate: float | None
+    """Bytes a second."""
 
 
 def go(asked: Asked, progress: Progress) -> int:
@@ -108,26 +79,20 @@ def go(asked: Asked, progress: Progress) -> int:
     try:
         rate = float(Size.decode(asked.rate)) if asked.rate else None
         target = Target(_sink(config, asked.sink), asked.label, asked.into)
-        sources = sources_of(config.sources, asked.sources)
+        sources = sources_of(config.sources, asked.sources, start_ns, end_ns)
     except (Unfit, NoSource, ValueError) as error:
         _refuse(str(error))
     if not isinstance(target.sink, Loki) and asked.verify:
         _refuse("--verify asks Loki; a new archive is read by `tailrace query`")
-    stages: list[Stage] = []
-    backfills: list[Backfill] = []
-    for stage in config.stages:
-        if not isinstance(stage, DeriveMetrics):
-            stages.append(stage)
-        elif asked.metrics:  # never into live counters
-            backfills.append(Backfill(name=stage.name, inner=stage))
-            stages.append(backfills[-1])
+    stages, backfills = _stages(config, counting=asked.metrics is not None)
+    parts = Parts(sources, stages, backfills, start_ns, end_ns, rate)
     spec = (asked.config.read_bytes(), asked.sources, target.sink.name, asked.start, asked.end, asked.label, asked.into)
     known = hashlib.sha256(repr((*spec, asked.name, str(asked.metrics))).encode()).hexdigest()[:12]
     work = Replay(config.state / "replay" / known, target, name=asked.name, label=asked.label)
 
     async def run() -> int:
         with work:
-            return await _run(asked, work, sources, stages, backfills, progress, (start_ns, end_ns), rate)
+            return await _run(asked, work, parts, progress)
 
     try:
         return guarded(config, lambda: in_loop(run()))
@@ -139,38 +104,48 @@ def go(asked: Asked, progress: Progress) -> int:
         progress.end()
 
 
-async def _run(
-    asked: Asked,
-    work: Replay,
-    sources: Mapping[str, Any],
-    stages: list[Stage],
-    backfills: list[Backfill],
-    progress: Progress,
-    span: tuple[int | None, int | None],
-    rate: float | None,
-) -> int:
+def _stages(config: Config, *, counting: bool) -> tuple[list[Stage], list[Backfill]]:
+    """The stages of a replay, none of which counts into live metrics; and those that count for a file."""
+    stages: list[Stage] = []
+    backfills: list[Backfill] = []
+    for stage in config.stages:
+        if not isinstance(stage, DeriveMetrics):
+            stages.append(stage)
+        elif counting:
+            backfills.append(Backfill(name=stage.name, inner=stage))
+            stages.append(backfills[-1])
+    return stages, backfills
+
+
+async def _read(asked: Asked, work: Replay, parts: Parts, progress: Progress) -> None:
+    """Unless it was read before."""
+    prints = await fingerprint(parts.sources)
+    if work.known(prints):
+        return
+    progress.begin("reading")
+    await work.gather(
+        parts.sources,
+        parts.stages,
+        fingerprint=prints,
+        start_ns=parts.start_ns,
+        end_ns=parts.end_ns,
+        told=lambda read: progress.to(read.events, size(read.bytes)),
+    )
+    if asked.metrics:
+        families: dict[str, Family] = {}
+        for backfill in parts.backfills:
+            families |= backfill.families
+        log.info("metrics written", path=asked.metrics, samples=write(asked.metrics, families))
+    progress.end()
+
+
+async def _run(asked: Asked, work: Replay, parts: Parts, progress: Progress) -> int:
     await _probe(work.target.sink)
-    prints = fingerprint(sources)
-    if not work.known(prints):
-        progress.begin("reading")
-        await work.gather(
-            sources,
-            stages,
-            fingerprint=prints,
-            start_ns=span[0],
-            end_ns=span[1],
-            told=lambda read: progress.to(read.events, size(read.bytes)),
-        )
-        if asked.metrics:
-            families: dict[str, Family] = {}
-            for backfill in backfills:
-                families |= backfill.families
-            log.info("metrics written", path=asked.metrics, samples=write(asked.metrics, families))
-        progress.end()
+    await _read(asked, work, parts, progress)
     receipt = work.receipt
     done = receipt is not None and receipt.complete and not (asked.plan or asked.dry_run)
     if receipt is None or not done or asked.verify:
-        plan = await work.plan(time.time_ns(), rate, whole=asked.plan)
+        plan = await work.plan(time.time_ns(), parts.rate, whole=asked.plan)
     if asked.plan:
         _print(msgspec.json.encode(plan).decode() if asked.json else "\n".join(told_plan(plan)))
         return NOT_ALL if lost(plan) else 0
@@ -196,7 +171,6 @@ async def _push(work: Replay, plan: Plan, progress: Progress, *, dry: bool) -> R
     """With its progress."""
     progress.begin("encoding" if dry else "replaying", plan.records)
     began = time.monotonic()
-
     _, before = ({}, {}) if dry else work.refused.counted(plan.records)
 
     async def tell() -> None:
@@ -226,71 +200,6 @@ async def _probe(sink: Sink) -> None:
         await trial.probe()
     finally:
         await trial.close()
-
-
-def lost(plan: Plan) -> int:
-    """How much Loki would not keep."""
-    return plan.refused_records + plan.too_many_streams + plan.deleted
-
-
-def told_plan(plan: Plan) -> list[str]:
-    """For people."""
-    read = plan.read
-    lines = [f"read        {read.events:,} events, {size(read.bytes)}"]
-    for number, what in (
-        (read.dropped, "dropped by stages"),
-        (read.no_match, "not for this sink"),
-        (read.out_of_range, "out of the time asked for"),
-        (read.dead, "that a stage could not take"),
-        (read.untimed, "without a time of their own"),
-        (len(read.unreadable), "files that cannot be read"),
-    ):
-        if number:
-            lines.append(f"            {number:,} {what}")
-    if read.redactions:
-        lines.append(f"redacted    {read.redacted:,} records by the rules of today")
-        lines += [f"            {number:,} by {rule}" for rule, number in read.redactions.items()]
-    lines.append(f"replay      {plan.records:,} records, {size(plan.bytes)}, in {len(plan.streams)} streams")
-    if plan.first_ns is not None and plan.last_ns is not None:
-        lines.append(f"            from {rfc3339(plan.first_ns)} to {rfc3339(plan.last_ns)}")
-    lines.append(
-        f"to          {plan.sink}, " + (f'{plan.label}="{plan.name}"' if plan.label else "no label of its own")
-    )
-    if plan.limits is not None:
-        lines.append(f"refused     {plan.refused_records:,}")
-        lines += [f"            {number:,} {why}" for why, number in plan.refused.items()]
-        lines.append(f"deleted     {plan.deleted:,} by retention")
-        lines.append(f"invisible   {plan.invisible:,} until they are flushed")
-        if plan.rate:
-            lines.append(f"rate        {size(int(plan.rate))} a second, {plan.seconds:,.0f} s")
-        if plan.there:
-            lines.append(f"there       something, {plan.already:,} of these at least: Loki is asked for each first")
-    return lines + [f"advice      {advice}" for advice in plan.advice]
-
-
-def told_receipt(receipt: Receipt) -> list[str]:
-    """For people."""
-    state = "complete" if receipt.complete else "not complete: start it again, it goes on where it was"
-    lines = [
-        f"replay {receipt.name} to {receipt.sink}: {state}",
-        f"  {receipt.delivered:,} of {receipt.records:,} delivered, {receipt.refused:,} refused",
-        f"  in {receipt.seconds:.0f} s",
-    ]
-    lines += [f"  {number:,} refused: {why}" for why, number in receipt.reasons.items()]
-    if (found := receipt.verified) is not None:
-        lines.append(f"  verified: {found.found:,} of {found.wanted:,} found in {found.buckets:,} counts")
-        lines += [f"  missing in {place}" for place in found.missing_in]
-        if found.unseen:
-            lines.append(f"  {found.unseen:,} of them show once Loki has flushed them: --verify again later")
-    return lines
-
-
-def size(number: int) -> str:
-    """Bytes for people."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if number >= factor:
-            return f"{number / factor:.1f} {unit}"
-    return f"{number} B"
 
 
 def _sink(config: Config, name: str) -> Sink:

@@ -13,7 +13,8 @@ def replay(
     source: Annotated[
         list[str] | None,
         typer.Option(
-            "--source", help="A source of the config, NAME=PATH, or files (compressed ones too), or archives."
+            "--source",
+            help="A source of the config, NAME=PATH, files (compressed too), archives, or KAFKA=TOPIC/0:FIRST-END.",
         ),
     ] = None,
     sink: Annotated[str, typer.Option("--sink", help="A loki or jsonl sink of the config.")] = "",
@@ -51,7 +52,8 @@ def replay(
 
     from ..config.problem import EXIT_CODE
     from ..pipeline.log import to_stderr
-    from ._replayed import Asked, Progress, go
+    from ._replay_progress import Progress
+    from ._replayed import Asked, go
 
     to_stderr(logging.WARNING if sys.stderr.isatty() else logging.INFO)
     asked = Asked(

@@ -138,16 +138,25 @@ class Writer:
         sync(self.path.parent)
 
 
-def blocks(path: Path, skip: int = 0) -> Iterator[Rows]:
-    """The blocks of a file, those of the first `skip` records left out. Raises OSError."""
+def blocks(path: Path) -> Iterator[Rows]:
+    """The blocks of a file. Raises OSError."""
+    return (rows for _, rows in numbered(path))
+
+
+def numbered(path: Path, skip: int = 0) -> Iterator[tuple[int, Rows]]:
+    """The number of its first record, and each block but for those that lie within the first `skip` records."""
+    number = 0
     with open(path, "rb") as file:
         while head := _head(file):
             outline = file.read(head[0])
-            if skip > 0:
-                skip -= len(_outline(outline).times)
+            count = len(_outline(outline).times) if number < skip else 0
+            if count and number + count <= skip:
+                number += count
                 file.seek(head[1], os.SEEK_CUR)
                 continue
-            yield _rows(outline, file.read(head[1]))
+            rows = _rows(outline, file.read(head[1]))
+            yield number, rows
+            number += len(rows)
 
 
 def outlines(path: Path) -> Iterator[Outline]:
@@ -156,6 +165,26 @@ def outlines(path: Path) -> Iterator[Outline]:
         while head := _head(file):
             yield _outline(file.read(head[0]))
             file.seek(head[1], os.SEEK_CUR)
+
+
+def retime(path: Path) -> Iterator[list[int]]:
+    """The times of each block, to be changed where they lie: what they are when the next is asked for is written.
+
+    Raises OSError.
+    """
+    with open(path, "r+b") as file:
+        while head := _head(file):
+            place, outline = file.tell(), file.read(head[0])
+            times = list(_outline(outline).times)
+            before = times.copy()
+            yield times
+            if times != before:
+                parts = msgspec.msgpack.decode(outline, type=list[bytes])
+                file.seek(place)
+                file.write(_encode([array("q", times).tobytes(), *parts[1:]]))
+            file.seek(place + head[0] + head[1])
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _head(file: BinaryIO) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ from ..pipeline.batch import Batch, Chunk
 from ..pipeline.chain import Chain
 from ..pipeline.component import Source, Stage
 from ..pipeline.dead_letter import DeadLetter
+from .bounded import in_order
 from .merge import Sorter
 from .receipt import Read, ReadFile
 from .target import Target
@@ -62,7 +63,7 @@ class Gather:
 
     async def run(self) -> None:
         """Read all of it. Raises OSError where the disk that is sorted on fails."""
-        for name, source in self._sources.items():
+        for name, source in in_order(self._sources):
             try:
                 async with aclosing(source.chunks({}, once=True)) as chunks:
                     async for chunk in chunks:

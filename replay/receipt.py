@@ -60,7 +60,9 @@ class Stream(msgspec.Struct):
     first_ns: int
     last_ns: int
     sha256: str
-    """Of `TIME_NS LINE` and a line break for each record, in their order."""
+    """Of its lines in their order, a line break behind each."""
+    times_sha256: str = ""
+    """Of its times, each in ns as a little-endian integer of 8 bytes."""
     newest_ns: int | None = None
     """Of what Loki has in it before the replay."""
 
@@ -121,14 +123,16 @@ def save(path: Path, what: Manifest | Receipt) -> None:
 def load_manifest(path: Path) -> Manifest | None:
     """None where there is none, or one of another version."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError):
         return None
+    return found if found.version == VERSION else None
 
 
 def load_receipt(path: Path) -> Receipt | None:
     """None where there is none, or one of another version."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Receipt)
+        found = msgspec.json.decode(path.read_bytes(), type=Receipt)
     except (OSError, msgspec.DecodeError):
         return None
+    return found if found.version == VERSION else None

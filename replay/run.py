@@ -7,25 +7,27 @@ import hashlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from ..pipeline.batch import Batch, Chunk, Position
 from ..pipeline.checkpoint import Checkpoint
 from ..pipeline.component import Sink, Source, Stage
 from ..pipeline.runner import Runner
 from ..pipeline.sinks.loki import Loki
 from . import receipt
 from ._refused import Refused
-from .block import Rows, blocks, outlines
-from .gather import Gather
+from .block import outlines
+from .gather import END, Gather
+from .limits import NANOS, ask_limits
 from .merge import Sorter
+from .newest import ask_newest
 from .pace import Pace
-from .plan import Plan, ask_limits, ask_newest, foretell
-from .receipt import Manifest, Read, Receipt, Stream, Verified
+from .plan import Plan, foretell
+from .push import PARTITION, AskFirst, Dry, Sorted
+from .receipt import Manifest, Read, Receipt, Verified
+from .survey import survey
 from .target import Target
 from .verify import STEP_NS, Bucket, counted, verify
 
@@ -33,7 +35,6 @@ SHARE = 0.5
 """Of the tenant's rate, which the live logs need as well."""
 STREAM_SHARE = 0.8
 """Of a stream's rate: nobody else has streams of these."""
-PARTITION = "replay"
 
 
 class Replay:
@@ -113,13 +114,12 @@ class Replay:
         sorter = Sorter(self.folder / "runs")
         gather = Gather(sources, stages, self.target, sorter, self.refused, start_ns=start_ns, end_ns=end_ns, told=told)
         await gather.run()
-        survey = _Survey()
-        for rows in sorter.finish(self.sorted):
-            survey.add(rows)
+        for _ in sorter.finish(self.sorted):
             await asyncio.sleep(0)
         keys = [list(key) for key in self.target.keys.values_of]
-        streams = survey.streams(keys, self._labels_of(self.target.sink))
-        content = hashlib.sha256(b"".join(sorted(repr((s.labels, s.sha256)).encode() for s in streams)))
+        streams = survey(outlines(self.sorted), len(keys), self._labels_of(self.target.sink), sorter.hashes)
+        entries = sorted(repr((stream.labels, stream.sha256, stream.times_sha256)) for stream in streams)
+        content = hashlib.sha256("".join(entries).encode())
         self._manifest = Manifest(keys, gather.read, gather.files, streams, content.hexdigest()[:8], fingerprint)
         receipt.save(self.folder / "manifest.json", self._manifest)
 
@@ -190,9 +190,10 @@ class Replay:
         sink, state = self.final(), self.folder / ("dry" if dry else "ship")
         if plan.there and not self.begun:
             (self.folder / "ask_first").touch()
-        sink = _Dry(name=sink.name, inner=sink) if dry else sink
-        source = Sorted(name=PARTITION, path=self.sorted, target=self.target)
-        ask_first: list[Stage] = [_AskFirst(name="ask_first")] if plan.there else []
+        window_ns = int(sink.window * NANOS) if isinstance(sink, Loki) else END
+        sink = Dry(name=sink.name, inner=sink) if dry else sink
+        source = Sorted(name=PARTITION, path=self.sorted, target=self.target, window_ns=window_ns)
+        ask_first: list[Stage] = [AskFirst(name="ask_first")] if plan.there else []
         runner = Runner(
             {PARTITION: source},
             ask_first,
@@ -272,86 +273,3 @@ class Replay:
         )
         if refused := plan.refused.get("too far behind", 0):
             plan.leave("too far behind", min(behind, refused))
-
-
-class Sorted(Source, kw_only=True):
-    """The sorted file as a source of one partition; a position is a number of records."""
-
-    path: Path
-    target: Target
-    pace: Pace = msgspec.field(default_factory=lambda: Pace(0.0, lambda: 0))
-    told: Callable[[int], None] = lambda read: None
-    at: int = 0
-    whole: bool = False
-    """All of it was read."""
-
-    async def chunks(self, resume: Mapping[str, Position], *, once: bool) -> AsyncGenerator[Chunk, None]:
-        """Block by block: the same at each start."""
-        self.at = int(resume.get(PARTITION, {}).get("offset", 0))
-        for rows in blocks(self.path, self.at):
-            start, self.at = self.at, self.at + len(rows)
-            size = sum(map(len, rows.lines))
-            await self.pace.take(size)
-            yield Chunk(
-                PARTITION,
-                {"offset": self.at},
-                rows.lines,
-                range(start, self.at),
-                {},
-                size,
-                times=rows.times,
-                fields=self.target.fields_of(rows),
-            )
-            self.told(self.at)
-        self.whole = True
-
-
-class _AskFirst(Stage):
-    """Some of it may be there already."""
-
-    rewrites = False
-
-    def process(self, batch: Batch) -> Batch:
-        batch.repeated = True
-        return batch
-
-
-class _Dry(Sink, kw_only=True):
-    """Encodes as the sink would, and sends nothing."""
-
-    inner: Sink
-
-    async def send(self, batches: Sequence[Batch]) -> None:
-        if isinstance(self.inner, Loki):
-            self.inner.streams.encode(batches)
-
-
-class _Survey:
-    """What is in each stream."""
-
-    def __init__(self) -> None:
-        self._found: dict[int, list[Any]] = {}
-
-    def add(self, rows: Rows) -> None:
-        parts: dict[int, list[bytes]] = {key: [] for key in set(rows.keys)}
-        takes = {key: part.append for key, part in parts.items()}
-        for key, entry in zip(
-            rows.keys, map(b"%d %b\n".__mod__, zip(rows.times, rows.lines, strict=True)), strict=True
-        ):
-            takes[key](entry)
-        ends = dict(zip(rows.keys, rows.times, strict=True))
-        begins = dict(zip(reversed(rows.keys), reversed(rows.times), strict=True))
-        for key, part in parts.items():
-            data = b"".join(part)
-            found = self._found.setdefault(key, [0, 0, begins[key], 0, hashlib.sha256()])
-            found[0] += len(part)
-            found[1] += len(data) - 21 * len(part)  # a time has 19 digits; for plans, in which it does not matter
-            found[3] = ends[key]
-            found[4].update(data)
-
-    def streams(self, keys: Sequence[Sequence[str | None]], labels: Callable[[int], str]) -> list[Stream]:
-        found = [self._found.get(number, [0, 0, 0, 0, hashlib.sha256()]) for number in range(len(keys))]
-        return [
-            Stream(labels(number), count, max(0, size), first, last, digest.hexdigest())
-            for number, (count, size, first, last, digest) in enumerate(found)
-        ]

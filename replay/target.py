@@ -90,9 +90,9 @@ class Target:
             labels = {label: _renamed(template, stored) for label, template in self.sink.labels.items()}
             if self._label:
                 labels[self._label] = Template(name)
-            return msgspec.structs.replace(
-                self.sink, labels=labels, metadata=self.names, line="raw", max_line=None, match=None
-            )
+            # One batch a push: it was cut so that it fits.
+            own = {"line": "raw", "max_line": None, "match": None, "batch_bytes": 1}
+            return msgspec.structs.replace(self.sink, labels=labels, metadata=self.names, **own)
         assert isinstance(self.sink, Jsonl)
         return msgspec.structs.replace(self.sink, path=_renamed(self.sink.path, stored), line="raw", match=None)
 

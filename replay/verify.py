@@ -16,11 +16,12 @@ from ..pipeline.columns import Columns
 from ..pipeline.record import rfc3339
 from ..pipeline.sinks.loki import Loki
 from .block import Outline, Rows, blocks
-from .plan import ASK_AT_ONCE, HOUR_NS, Limits
+from .limits import NANOS, Limits
+from .newest import ASK_AT_ONCE
 from .receipt import Stream, Verified
 from .target import Target
 
-STEP_NS = HOUR_NS
+STEP_NS = 3600 * NANOS
 """A bucket is this long; its first moment belongs to the one before, as in Loki's ranges."""
 QUERY_STEPS = 29 * 24
 """Of one question: Loki answers none over more than 30 days (max_query_length)."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
-from tailrace.cli._replayed import size, told_plan, told_receipt
+from tailrace.cli import _replay_progress
+from tailrace.cli._replay_progress import Progress
+from tailrace.cli._replay_told import size, told_plan, told_receipt
 from tailrace.cli.replay import replay
-from tailrace.replay.plan import Limits, Plan
+from tailrace.pipeline.log import to_stderr
+from tailrace.replay.limits import Limits
+from tailrace.replay.plan import Plan
 from tailrace.replay.receipt import Read, Receipt, Verified
 
 app = typer.Typer()
@@ -117,6 +123,7 @@ def test_a_config_with_a_mistake_ends_with_78(folder: Path) -> None:
 
 def test_a_plan_reads_as_text() -> None:
     plan = Plan("n", "loki", "replay", 0, 5, 10**7, 0, 10**9, Read(5, 10**7, untimed=2), [])
+    plan.deleted, plan.deleted_by = 2, {"retention_period": 2}
     plan.limits, plan.refused, plan.refused_records, plan.rate, plan.advice = (
         Limits(),
         {"too old": 3},
@@ -127,6 +134,7 @@ def test_a_plan_reads_as_text() -> None:
     text = "\n".join(told_plan(plan))
     assert "2 without a time of their own" in text
     assert "3 too old" in text
+    assert "2 by retention_period" in text
     assert 'replay="n"' in text
     assert text.endswith("advice      do it")
 
@@ -144,3 +152,23 @@ def test_a_receipt_reads_as_text() -> None:
 )
 def test_sizes_are_for_people(number: int, text: str) -> None:
     assert size(number) == text
+
+
+def test_a_terminal_gets_a_bar_with_what_is_done_and_refused() -> None:
+    screen = io.StringIO()
+    progress = Progress(Console(file=screen, force_terminal=True, width=120))
+    progress.begin("replaying", 10)
+    progress.to(4, "2/s, 1 refused, 3 s left", 10)
+    progress.end()
+    assert "4/10" in screen.getvalue()
+    assert "2/s, 1 refused, 3 s left" in screen.getvalue()
+
+
+def test_elsewhere_a_line_of_the_log_tells(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(_replay_progress, "EVERY_SECONDS", 0.0)
+    to_stderr()
+    progress = Progress()
+    progress.begin("replaying", 10)
+    progress.to(4, "2/s, 1 refused, 3 s left", 10)
+    progress.end()
+    assert 'msg=replaying records=4 of=10 so_far="2/s, 1 refused, 3 s left"' in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import json
 import os
 import signal
@@ -171,6 +172,9 @@ def test_a_replay_into_its_own_streams_is_taken_whole(loki: Loki, tmp_path: Path
     assert code == 0
     assert receipt["verified"]["found"] == receipt["delivered"] == 2000
     assert sorted(numbers_in(loki, f'{{app="{app}", replay="{plan["name"]}"}}')) == list(range(2000))
+    for stream in receipt["streams"]:
+        found = b"".join(entry.line.encode() + b"\n" for entry in loki.query(stream["labels"]))
+        assert stream["sha256"] == hashlib.sha256(found).hexdigest()
 
 
 def test_a_replay_that_was_begun_elsewhere_asks_for_each_record_first(loki: Loki, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailrace.replay.block import Rows, Writer, blocks, outlines
+from tailrace.replay.block import Rows, Writer, blocks, numbered, outlines, retime
 
 times = st.integers(0, 2**62)
 row = st.tuples(times, st.integers(0, 9), st.integers(0, 9), st.binary(max_size=50), st.none() | st.text(max_size=9))
@@ -52,7 +52,17 @@ def test_an_outline_tells_sizes_without_the_lines(tmp_path: Path) -> None:
 def test_reading_goes_on_behind_the_first_records(tmp_path: Path) -> None:
     parts = [rows_of([(at, 0, 0, b"x", None)] * 3) for at in range(4)]
     path = written(tmp_path / "a.rows", *parts)
-    assert [rows.times[0] for rows in blocks(path, 6)] == [2, 3]
+    assert [(at, rows.times[0]) for at, rows in numbered(path, 6)] == [(6, 2), (9, 3)]
+    assert [at for at, _ in numbered(path, 7)] == [6, 9]
+
+
+def test_times_are_changed_where_they_lie(tmp_path: Path) -> None:
+    parts = [rows_of([(at, 0, 0, b"x", "y")] * 2) for at in (5, 9)]
+    path = written(tmp_path / "a.rows", *parts)
+    for times in retime(path):
+        times[1] += 1
+    assert [rows.times for rows in blocks(path)] == [[5, 6], [9, 10]]
+    assert [(rows.lines, rows.columns) for rows in blocks(path)] == [([b"x", b"x"], [["y", "y"]])] * 2
 
 
 def test_a_file_that_was_not_finished_is_not_there(tmp_path: Path) -> None:

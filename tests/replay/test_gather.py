@@ -105,3 +105,13 @@ async def test_a_compressed_file_that_is_cut_short_is_told(tmp_path: Path) -> No
     gather, found = await gathered(tmp_path)
     assert gather.read.unreadable == {f"{tmp_path}/a.log.1.gz": "ends in the middle of a compressed block"}
     assert len(found) > 1
+
+
+async def test_a_compressed_copy_of_a_file_is_not_replayed_twice(tmp_path: Path) -> None:
+    text = "".join(line(second, text="x" * 90) for second in range(60)).encode()
+    (tmp_path / "a.log.1").write_bytes(text)
+    (tmp_path / "a.log.1.gz").write_bytes(gzip.compress(text))
+    (tmp_path / "a.log").write_text(line(59))
+    gather, found = await gathered(tmp_path)
+    assert (gather.read.events, len(found)) == (61, 61)
+    assert [file.path.rpartition("/")[2] for file in gather.files] == ["a.log.1", "a.log"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,39 @@ def test_many_runs_are_merged_in_several_steps(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_sort_that_was_killed_leaves_nothing_that_the_next_one_finds(tmp_path: Path) -> None:
-    left = Sorter(tmp_path / "runs", run_bytes=1)
-    left.add(0, "old", rows(0, [1]))
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "1.run").write_bytes(b"torn")
     assert [at for at, *_ in all_sorted(tmp_path, [[2]], run_bytes=1, chunk=1)] == [2]
+
+
+def made_of(folder: Path, *parts: tuple[int, list[int]]) -> tuple[int, list[int], Sorter]:
+    """How many runs it takes to sort these pieces of files, and what comes out."""
+    sorter = Sorter(folder / "runs", run_bytes=1)
+    for file, times in parts:
+        sorter.add(file, f"f{file}", rows(file, times))
+    runs = len(list((folder / "runs").iterdir()))
+    for _ in sorter.finish(folder / "sorted"):
+        pass
+    return runs, [at for block in blocks(folder / "sorted") for at in block.times], sorter
+
+
+@pytest.mark.parametrize(
+    ("parts", "runs"),
+    [
+        pytest.param([(0, [1, 2]), (0, [3]), (1, [4, 5]), (2, [6])], 1, id="one file behind the other"),
+        pytest.param([(0, [1, 3]), (0, [5]), (1, [2, 4]), (1, [6]), (0, [7])], 2, id="two that overlap"),
+        pytest.param([(0, [4, 3]), (0, [2, 1])], 2, id="backwards"),
+    ],
+)
+def test_what_is_in_order_makes_no_further_run(tmp_path: Path, parts: list[tuple[int, list[int]]], runs: int) -> None:
+    made, found, _ = made_of(tmp_path, *parts)
+    assert made == runs
+    assert found == sorted(at for _, times in parts for at in times)
+
+
+@pytest.mark.parametrize("second", [pytest.param(7, id="one run"), pytest.param(1, id="merged")])
+def test_equal_times_and_hashes_are_right_however_it_was_sorted(tmp_path: Path, second: int) -> None:
+    _, found, sorter = made_of(tmp_path, (0, [5, 6, 6]), (1, [second, 7]))
+    lines = [line for block in blocks(tmp_path / "sorted") for line in block.lines]
+    assert len(set(found)) == 5
+    assert sorter.hashes.of(0) == hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest()

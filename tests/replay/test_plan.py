@@ -6,71 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import pytest
 
 from tailrace.replay.block import Outline
-from tailrace.replay.plan import Limits, Plan, foretell, is_own, pairs, parse_limits
+from tailrace.replay.limits import Limits
+from tailrace.replay.plan import Plan, foretell
 from tailrace.replay.receipt import Read, Stream
+from tailrace.replay.retention import Rule
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
 NOW = 1_800_000_000 * SECOND
-
-CONFIG = """
-target: all
-querier:
-  query_ingesters_within: 3h0m0s
-ingester:
-  lifecycler:
-    ring:
-      kvstore: {store: inmemory}
-  chunk_idle_period: 30m0s
-  max_chunk_age: 2h0m0s
-  query_store_max_look_back_period: 0s
-compactor:
-  retention_enabled: true
-limits_config:
-  ingestion_rate_mb: 4
-  max_label_names_per_series: 15
-  reject_old_samples: true
-  reject_old_samples_max_age: 1w
-  creation_grace_period: 10m
-  max_line_size: 256KB
-  per_stream_rate_limit: 3MB
-  retention_period: 31d
-frontend: {}
-"""
-
-
-def test_limits_are_read_from_what_loki_says() -> None:
-    limits = parse_limits(CONFIG, "reject_old_samples_max_age: 2w\nmax_line_size: 1MB\n")
-    assert limits == Limits(
-        told=True,
-        max_age=14 * 86_400.0,
-        max_line=1 << 20,
-        retention=31 * 86_400.0,
-        rate=4 << 20,
-        stream_rate=3 << 20,
-    )
-    assert limits.window_ns == HOUR
-    assert limits.shown == 161 * 60
-
-
-def test_where_loki_says_nothing_its_defaults_count() -> None:
-    assert parse_limits("", "") == parse_limits("<html>a: [</html>", "- x") == Limits()
-
-
-@pytest.mark.parametrize(
-    ("config", "shown"),
-    [
-        pytest.param(CONFIG.replace("period: 0s", "period: -1ns"), None, id="ingesters look at everything"),
-        pytest.param(CONFIG.replace("within: 3h0m0s", "within: 0s"), None, id="ingesters are always asked"),
-        pytest.param(CONFIG.replace("within: 3h0m0s", "within: 1h"), 3600, id="asked for an hour"),
-        pytest.param(CONFIG.replace("age: 2h0m0s", "age: 1h0m0s"), 101 * 60, id="younger chunks"),
-    ],
-)
-def test_how_old_an_entry_shows_before_it_is_flushed(config: str, shown: float | None) -> None:
-    assert parse_limits(config).shown == shown
 
 
 def outline(times: Sequence[int], **more: Any) -> Outline:
@@ -131,6 +76,16 @@ def test_deleted_and_invisible_is_counted_of_what_is_taken() -> None:
     assert len(found.advice) == 4
 
 
+def test_what_is_deleted_is_told_by_the_rule_that_does_it() -> None:
+    times = [NOW - 50 * HOUR, NOW - 30 * HOUR, NOW - 30 * HOUR, NOW - 20 * HOUR]
+    rules = [Rule('{app="a"}', 40 * 3600.0), Rule('{app="b"}', 10 * 3600.0)]
+    found = foretold([outline(times)], retention=24 * 3600.0, retention_rules=rules)
+    assert (found.deleted, found.deleted_by) == (1, {'{app="a"}': 1})
+    found = foretold([outline(times)], retention=24 * 3600.0, retention_rules=rules[1:])
+    assert (found.deleted, found.deleted_by) == (3, {"retention_period": 3})
+    assert foretold([outline(times)], retention_rules=[Rule('{app="a"}', 0.0)]).deleted == 0
+
+
 def test_more_streams_than_the_tenant_may_have_are_told() -> None:
     assert foretold([outline([NOW])], max_streams=1).too_many_streams == 1
 
@@ -140,23 +95,6 @@ def test_a_reason_that_does_not_count_is_left_out() -> None:
     assert plan.advice
     plan.leave("too far behind", 0)
     assert (plan.refused, plan.refused_records, plan.advice) == ({}, 0, [])
-
-
-def test_labels_are_read_as_loki_writes_them() -> None:
-    assert pairs('{a="x\\"y, z=\\"1\\"", b="é"}') == [("a", 'x"y, z="1"'), ("b", "é")]
-
-
-@pytest.mark.parametrize(
-    ("series", "own"),
-    [
-        ({"a": "x"}, True),
-        ({"a": "x", "service_name": "a", "__stream_shard__": "1"}, True),
-        ({"a": "x", "b": "y"}, False),
-        ({"a": "z"}, False),
-    ],
-)
-def test_a_stream_with_more_labels_is_another_one(series: dict[str, str], own: bool) -> None:
-    assert is_own({"a": "x"}, series) is own
 
 
 def test_a_plan_is_json() -> None:
