@@ -2,8 +2,8 @@
 
 The same messages (JSON, spread over twelve partitions of a topic of a real broker) are read by a bare loop of aiokafka
 that throws them away, and shipped by tailrace (JSON parsed, redacted, level and partition as labels: S2 with a stream
-for each partition) to the counting sink, each by 1, 2 and 4 processes of one group. The difference of their CPU time
-is tailrace's own part.
+for each partition) to the counting sink, each by 1, 2 and 4 processes. The difference of their CPU time is tailrace's
+own part; how much of it is that of the chain, a run without a sink tells.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -61,13 +62,16 @@ class Read(msgspec.Struct):
     rss_mb: float
 
 
-async def bare(brokers: str, topic: str, group: str) -> Read:
+async def bare(brokers: str, topic: str, place: int, processes: int) -> Read:
     """Read everything, do nothing with it."""
-    from aiokafka import AIOKafkaConsumer
+    from aiokafka import AIOKafkaConsumer, TopicPartition
 
     read = Read(0, 0.0, 0.0, 0.0, 0.0)
-    options = {"group_id": group, "auto_offset_reset": "earliest", "enable_auto_commit": False}
-    async with AIOKafkaConsumer(topic, bootstrap_servers=brokers, **options) as consumer:
+    async with AIOKafkaConsumer(bootstrap_servers=brokers) as consumer:
+        # Not as a group, which would give those that began first all, and then again to those that came later.
+        own = [TopicPartition(topic, number) for number in range(place, PARTITIONS, processes)]
+        consumer.assign(own)
+        await consumer.seek_to_beginning(*own)
         while not read.messages or time.time() - read.last < IDLE_SECONDS:
             for messages in (await consumer.getmany(timeout_ms=500, max_records=5000)).values():
                 read.messages += len(messages)
@@ -80,9 +84,10 @@ async def bare(brokers: str, topic: str, group: str) -> Read:
 
 def measure_bare(kafka: Kafka, topic: str, processes: int, mb: float, wanted: int) -> Rate:
     """The loop, in so many processes that begin at once."""
-    group = f"bare-{uuid.uuid4().hex[:8]}"
-    command = [sys.executable, "-m", "tailrace.benchmarks.kafka", "--bare", kafka.address, topic, group]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(processes)]
+    command = [sys.executable, "-m", "tailrace.benchmarks.kafka", "--bare", kafka.address, topic]
+    running = [
+        subprocess.Popen([*command, str(place), str(processes)], stdout=subprocess.PIPE) for place in range(processes)
+    ]
     reads = [msgspec.json.decode(process.communicate()[0], type=Read) for process in running]
     return Rate(
         what="bare loop",
@@ -142,14 +147,46 @@ def measure(kafka: Kafka, topic: str, processes: int, mb: float, wanted: int, fo
         )
 
 
+def measure_chain(kafka: Kafka, mb: float, folder: Path) -> Rate:
+    """Only read, parse and redact: to a stdout that nobody reads, less what a run of nothing takes."""
+    template = known()["tailrace"].config_file("tailrace", "s2")
+    assert template
+    taken = []
+    for topic in ("nothing", "bench"):
+        own = folder / f"chain-{topic}"
+        own.mkdir()
+        text = config(template.read_text(), kafka.address, topic, f"chain-{topic}")
+        # Up to the sinks: what stands behind them is added anew.
+        stages = fill([text[: text.index("sinks:")]], {"PORT": 0, "STATE": own})[0]
+        (own / "tailrace.yaml").write_text(f"{stages}sinks: {{ out: {{ use: stdout, line: raw }} }}\nstate: state\n")
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [str(Path(sys.executable).parent / "tailrace"), "run", "--once", "tailrace.yaml"]
+        subprocess.run(command, check=True, cwd=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    idle, whole = taken
+    return Rate(
+        what="tailrace, no sink, less its start",
+        processes=1,
+        mb=mb,
+        wall_s=0,  # joining the group takes a time of its own
+        cpu_s=round(whole - idle, 2),
+        rss_mb=0,
+        missing=0,
+    )
+
+
 def table(rates: Sequence[Rate]) -> str:
     """One row for each run, in Markdown."""
     rows = ["| | processes | MB/s | MB per CPU-second | memory MB | messages |\n|---|--:|--:|--:|--:|---|\n"]
     for rate in rates:
         arrived = f"FAILED: {rate.missing:,} missing" if rate.missing else "all"
+        speed, memory = (
+            (f"{rate.mb / rate.wall_s:.0f}" if rate.wall_s else ""),
+            (f"{rate.rss_mb:.0f}" if rate.rss_mb else ""),
+        )
         rows.append(
-            f"| {rate.what} | {rate.processes} | {rate.mb / rate.wall_s:.0f} | {rate.mb / rate.cpu_s:.0f}"
-            f" | {rate.rss_mb:.0f} | {arrived} |\n"
+            f"| {rate.what} | {rate.processes} | {speed} | {rate.mb / rate.cpu_s:.0f} | {memory} | {arrived} |\n"
         )
     return "".join(rows)
 
@@ -169,16 +206,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tailrace.benchmarks.kafka", description=__doc__)
     add = parser.add_argument
     add("--mb", type=float, default=100, help="of messages, in 10⁶ bytes (%(default)s)")
-    add("--bare", nargs=3, metavar=("BROKERS", "TOPIC", "GROUP"), help="only the loop, in this process")
+    add("--bare", nargs=4, metavar=("BROKERS", "TOPIC", "PLACE", "OF"), help="only the loop, in this process")
     chosen = parser.parse_args()
     if chosen.bare:
-        sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(bare(*chosen.bare))))
+        brokers, topic, *place = chosen.bare
+        sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(bare(brokers, topic, *map(int, place)))))
         return 0
     source, corpus = ensure("json", chosen.mb)
     lines = source.read_bytes().split(b"\n")[:-1]
     rates: list[Rate] = []
     with tempfile.TemporaryDirectory(prefix="bench-kafka-") as name, Kafka(Path(name, "broker")) as kafka:
         asyncio.run(spread(kafka, "bench", lines))
+        asyncio.run(kafka.create("nothing", PARTITIONS))
+        rates.append(measure_chain(kafka, corpus.bytes / 1e6, Path(name)))
         for processes in PROCESSES:
             rates.append(measure_bare(kafka, "bench", processes, corpus.bytes / 1e6, len(lines)))
             rates.append(measure(kafka, "bench", processes, corpus.bytes / 1e6, len(lines), Path(name)))

@@ -68,25 +68,35 @@ class Messages:
             for place, more in enumerate(sizes):
                 size += more
                 if size >= self._chunk_bytes:
-                    yield self._chunk(partition, position, labels, messages[start : place + 1], size)
+                    piece = slice(start, place + 1)
+                    yield self._chunk(partition, position, labels, messages[piece], values[piece], sizes[piece])
                     start, size = place + 1, 0
         if start < len(messages):
-            yield self._chunk(partition, position, labels, messages[start:], sum(sizes[start:]))
+            yield self._chunk(partition, position, labels, messages[start:], values[start:], sizes[start:])
 
     def _chunk(
-        self, partition: str, position: Position, labels: Mapping[str, str], messages: Sequence[Message], size: int
+        self,
+        partition: str,
+        position: Position,
+        labels: Mapping[str, str],
+        messages: Sequence[Message],
+        values: list[bytes | None],
+        sizes: list[int],
     ) -> Chunk:
-        good, dead, long = self._sort(messages)
+        good, dead, long = messages, list[tuple[int, str]](), 0
+        if None in values or max(sizes) > self._max_event:
+            good, dead, long = self._sort(messages)
+            values = [message.value or b"" for message in good]
         sent = next((message.timestamp for message in messages if message.timestamp >= 0), 0)
         times: list[int] = [message.timestamp for message in good]
         first, end = messages[0].offset, messages[-1].offset + 1
         return Chunk(
             partition,
             position | {"offset": end},
-            _without_line_breaks([message.value or b"" for message in good]),
+            _without_line_breaks(values),  # type: ignore[arg-type]  # no None is left
             range(first, end) if end - first == len(good) else [message.offset for message in good],
             labels,
-            size,
+            sum(sizes),
             long=long,
             times=[time * 1_000_000 for time in times]
             if min(times, default=0) >= 0
@@ -97,12 +107,7 @@ class Messages:
             dead=dead,
         )
 
-    def _sort(self, messages: Sequence[Message]) -> tuple[Sequence[Message], list[tuple[int, str]], int]:
-        try:
-            if max([len(message.value) for message in messages]) <= self._max_event:  # type: ignore[arg-type]  # the same
-                return messages, [], 0
-        except TypeError:
-            pass  # a tombstone
+    def _sort(self, messages: Sequence[Message]) -> tuple[list[Message], list[tuple[int, str]], int]:
         good: list[Message] = []
         dead: list[tuple[int, str]] = []
         long = 0

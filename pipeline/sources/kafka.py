@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
     from ._kafka_member import Member
 
-POLL_MS = 500
-MOST_MESSAGES = 5000
-"""Of one poll."""
-
 
 class Kafka(Source):
     """Reads topics of Kafka as one of a consumer group, so that any number of processes share the partitions.
@@ -217,7 +213,7 @@ class Kafka(Source):
             if ends is not None and (new := member.next.keys() - ends.keys()):
                 ends |= await member.consumer.end_offsets(list(new))
             await member.commit_again()
-            polled = await member.consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_MESSAGES)
+            polled = await member.poll()
         except OffsetOutOfRangeError as error:
             member.rewind()
             member.out_of_range(error.args[0])
@@ -254,27 +250,22 @@ class Kafka(Source):
         return found
 
     async def _salvage(self, member: Member) -> Sequence[Chunk]:
-        """Something that was polled cannot be read: find out what, message by message, and go on behind it."""
+        """Something that was polled cannot be read: find out where, and go on behind it."""
         from aiokafka.errors import CorruptRecordException, KafkaError, UnsupportedCodecError
 
         member.rewind()  # what was polled with it has not come to us
         for tp in sorted(member.next):
-            whole: list[Any] = []
             try:
-                while len(whole) < MOST_MESSAGES:
-                    polled = await member.consumer.getmany(tp, timeout_ms=POLL_MS, max_records=1)
-                    if tp not in polled:
-                        break
-                    whole += polled[tp]
+                polled = await member.poll(tp)
             except Exception as error:
                 unreadable = not isinstance(error, KafkaError) or isinstance(
                     error, CorruptRecordException | UnsupportedCodecError
                 )
-                if unreadable and not whole and tp in member.next:
+                if unreadable and tp in member.next:
                     return [await self._bury(member, tp, error)]
-            if whole and tp in member.next:
-                member.consumer.seek(tp, whole[-1].offset + 1)
-                return self._take(member, {tp: whole})
+            else:
+                if polled:
+                    return self._take(member, polled)
         return ()
 
     async def _bury(self, member: Member, tp: TopicPartition, error: Exception) -> Chunk:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from tailrace.cli.app import app
@@ -23,3 +24,13 @@ def test_the_aggregator_s_own_tests_pass() -> None:
     assert load(FOLDER / "aggregator.yaml").tests
     result = CliRunner().invoke(app, ["test", str(FOLDER / "aggregator.yaml")])
     assert result.exit_code == 0, result.output
+
+
+def test_the_config_that_compose_gives_to_each_aggregator_is_a_good_one(tmp_path: Path) -> None:
+    composed = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+    (mounted,) = composed["services"]["aggregator"]["configs"]
+    path = tmp_path / "tailrace.yaml"
+    path.write_text(composed["configs"][mounted["source"]]["content"])
+    result = CliRunner().invoke(app, ["check", "--offline", str(path)])
+    assert result.exit_code == 0, result.output
+    assert composed["services"]["aggregator"]["command"][-1] == mounted["target"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import signal
 import time
 import uuid
@@ -127,6 +128,49 @@ async def end(kafka: Kafka, topic: str, partition: int) -> int:
     return sum(1 for record in await kafka.read(topic) if record.partition == partition)
 
 
+async def test_a_static_member_that_is_killed_has_its_partitions_again_without_a_rebalance_of_the_others(
+    kafka: Kafka, loki: Loki, topic: str, app: str, tmp_path: Path
+) -> None:
+    """So its archive is exact too: its state knows what stands there beyond what is committed."""
+    await kafka.create(topic, PARTITIONS)
+    text = config(kafka.address, loki.url, topic, app).replace("session_timeout: 2s", "session_timeout: 8s")
+    archive = '  archive: { use: jsonl, path: "archive/{topic}-{partition}.jsonl", line: raw }\nexporter'
+    text = text.replace("exporter", archive)
+    with ExitStack() as running:
+        one, other = (
+            running.enter_context(Shipper(tmp_path / name, text.replace("drain", f"group_instance_id: {name}, drain")))
+            for name in ("one", "other")
+        )
+        for shipper in (one, other):
+            shipper.start()
+            shipper.until(lambda: assigned(shipper))  # noqa: B023  # asked at once
+        one.until(lambda: len(assigned(one)) == PARTITIONS // 2)
+        await kafka.fill(topic, lines(0, 2000))
+        await until_committed(kafka, topic, 2000)
+        had, kept = assigned(one), assigned(other)
+        before = len(archived(one.folder / "archive"))
+        rebalances = other.value("tailrace_kafka_rebalances_total")
+        await kafka.fill(topic, lines(2000, 4000))
+        one.until(lambda: len(archived(one.folder / "archive")) > before)
+        one.kill()
+        one.start()
+        await until_committed(kafka, topic, 4000)
+        assert assigned(one) == had  # by the log of this start
+        assert assigned(other) == kept
+        assert other.value("tailrace_kafka_rebalances_total") == rebalances
+        for shipper in (one, other):
+            assert shipper.stop().code == 0
+    numbered.each_once(found(loki, app), 4000)
+    archives = [line for shipper in (one, other) for line in archived(shipper.folder / "archive")]
+    numbered.each_once([json.loads(line)["id"] for line in archives], 4000)
+
+
+def assigned(shipper: Shipper) -> list[str]:
+    """The partitions that it was given last, by its log."""
+    found = re.findall(r'"partitions assigned".* path="?([^"\n]*)', shipper.stderr)
+    return found[-1].split(", ") if found else []
+
+
 async def test_a_broker_that_is_killed_is_waited_for(loki: Loki, topic: str, app: str, tmp_path: Path) -> None:
     with Kafka(tmp_path / "own") as own, Shipper(tmp_path / "a", config(own.address, loki.url, topic, app)) as shipper:
         await own.create(topic, PARTITIONS)
@@ -163,6 +207,11 @@ async def test_with_loki_stopped_memory_is_bounded_and_nobody_leaves_the_group(
                 assert shipper.peak_rss < 150 << 20
                 assert shipper.value("tailrace_kafka_rebalances_total") <= 1
             assert sum(shipper.value("tailrace_kafka_lag_messages") for shipper in shippers) > 100_000
+            behind = [
+                sum(shipper.value("tailrace_kafka_lag_messages", partition=str(number)) for shipper in shippers)
+                for number in range(PARTITIONS)
+            ]
+            assert min(behind) > 0
             own.start()
             await until_committed(kafka, topic, 400_000)
             for shipper in shippers:

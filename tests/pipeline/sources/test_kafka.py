@@ -6,11 +6,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 
 from tailrace.pipeline import discover
 from tailrace.pipeline.batch import Chunk
 from tailrace.pipeline.component import Share
-from tailrace.pipeline.sources._kafka_member import Committed, _decoded, _encoded, slot_of
+from tailrace.pipeline.sources._kafka_member import Committed, _decoded, _encoded, as_it_is, slot_of
 from tailrace.pipeline.sources._kafka_messages import Messages, end_of_batch
 from tailrace.pipeline.sources.kafka import Kafka
 
@@ -132,3 +137,43 @@ def test_a_worker_has_a_name_of_its_own_in_the_group() -> None:
     source = kafka(group_instance_id="host-1")
     source.share(Share(worker=1, workers=2))
     assert source.group_instance_id == "host-1-1"
+
+
+def batch(start: int, count: int, *, codec: int = 0) -> bytearray:
+    """As a producer writes it, from this offset on."""
+    builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 1 << 20)
+    for place in range(count):
+        builder.append(place, 1_700_000_000_000, None, b"%d" % (start + place), [])
+    data = bytearray(builder.build())
+    data[:8] = start.to_bytes(8)
+    return data
+
+
+def read(data: bytes, start: int = 0) -> fetcher.PartitionRecords:
+    return fetcher.PartitionRecords(
+        TopicPartition("t", 0), MemoryRecords(data), [], start, None, as_it_is, True, fetcher.READ_COMMITTED
+    )
+
+
+@pytest.mark.parametrize("codec", [0, 1, 2, 3, 4])
+def test_batches_of_messages_are_read_as_one_list(codec: int) -> None:
+    records = read(bytes(batch(0, 3, codec=codec) + batch(3, 2, codec=codec)), start=1)
+    (messages,) = records
+    assert [(message.offset, message.value) for message in messages][1:] == [(n, b"%d" % n) for n in range(1, 5)]
+    assert records.next_fetch_offset == 5
+    assert next(records, None) is None
+
+
+def test_a_list_ends_with_the_batch_that_makes_it_long_enough() -> None:
+    data = b"".join(bytes(batch(start, 2000)) for start in range(0, 8000, 2000))
+    assert [len(messages) for messages in read(data)] == [6000, 2000]
+
+
+def test_what_comes_before_a_batch_that_cannot_be_read_is_given_first() -> None:
+    bad = batch(3, 2)
+    bad[-1] ^= 1
+    records = read(bytes(batch(0, 3) + bad))
+    assert [message.offset for message in next(records)] == [0, 1, 2]
+    assert records.next_fetch_offset == 3
+    with pytest.raises(CorruptRecordException):
+        next(records)
