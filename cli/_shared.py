@@ -15,7 +15,7 @@ from ..pipeline.batch import Position
 from ..pipeline.checkpoint import Checkpoint
 from ..pipeline.component import Share, Source
 from ..pipeline.runner import Runner
-from ._ship import dead_letter_of, guarded, in_loop, tried
+from ._ship import dead_letter_of, guarded, in_loop, tap_of, tried
 from ._workers import STOP, Workers, in_child
 
 
@@ -77,6 +77,7 @@ async def _work(config: Config, worker: int, line: int, begun: set[str], *, agai
         state=folders[worker],
         drain=config.drain,
         dead_letter=dead_letter_of(config),
+        tap=tap_of(config, folders[worker]),
     )
     for sink in config.sinks.values():
         sink.share(worker)

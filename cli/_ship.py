@@ -21,6 +21,7 @@ from ..pipeline.dead_letter import FILE, DeadLetter
 from ..pipeline.division import is_divided
 from ..pipeline.log import log
 from ..pipeline.runner import Runner
+from ..pipeline.tap import Tap, Veil
 from .check import show
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -99,6 +100,17 @@ def dead_letter_of(config: Config) -> DeadLetter:
     return DeadLetter(config.state / FILE, config.dead_letter.max_bytes, config.dead_letter.when_full)
 
 
+def tap_of(config: Config, folder: Path) -> Tap:
+    """The tap of a run whose positions are in this folder."""
+
+    def veil() -> Veil:
+        from ._veil import Veil  # only who taps needs stages of its own
+
+        return Veil(config)
+
+    return Tap(folder, veil)
+
+
 async def tried(config: Config) -> int:
     """Try all endpoints. Returns the exit code that they make; 0 where the start may go on."""
     problems = await probe(config)
@@ -117,6 +129,7 @@ async def _run(config: Config, *, once: bool, offline: bool) -> int:
         state=config.state,
         drain=config.drain,
         dead_letter=dead_letter_of(config),
+        tap=tap_of(config, config.state),
     )
     if config.exporter is None:
         return await runner.run(once=once)

@@ -2,31 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from .. import __version__
-from .check import check
-from .components import components
-from .dlq import dlq
-from .explain import explain
-from .new import new
-from .query import query
-from .replay import replay
-from .run import run
-from .schema import schema
-from .status import status
-from .test import run_tests
-from .torture import torture
+
+COMMANDS = {
+    "run": "run",
+    "check": "check",
+    "test": "run_tests",  # pytest takes a function named `test` for one of its own
+    "explain": "explain",
+    "status": "status",
+    "tap": "tap",
+    "why": "why",
+    "query": "query",
+    "sessions": "sessions",
+    "events": "events",
+    "llm": "llm",
+    "patcher": "patcher",
+    "errors": "errors",
+    "trace": "trace",
+    "replay": "replay",
+    "torture": "torture",
+    "components": "components",
+    "schema": "schema",
+    "dlq": "dlq",
+    "new": "new",
+}
+"""What each command is called in the file of its name."""
+
+_LOOK: dict[str, Any] = {
+    "rich_markup_mode": "rich",
+    "no_args_is_help": True,
+    "pretty_exceptions_show_locals": False,  # locals may hold records and secrets
+}
+
+
+class _Commands(TyperGroup):
+    """Commands that are imported when they are called: to have them all takes longer than to start shipping."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # their names, for the list and for typos
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        found = getattr(import_module(f".{cmd_name}", __package__), COMMANDS[cmd_name])
+        if isinstance(found, typer.Typer):
+            return typer.main.get_group(found)
+        alone = typer.Typer(add_completion=False, **_LOOK)
+        alone.command(cmd_name)(found)
+        return typer.main.get_command(alone)
+
 
 app = typer.Typer(
     name="tailrace",
+    cls=_Commands,
     help="Ships logs: files in, Loki, JSONL archives and Prometheus out, each record exactly once.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_show_locals=False,  # locals may hold records and secrets
+    **_LOOK,
 )
 
 
@@ -43,21 +81,3 @@ def _options(
     ] = False,
 ) -> None:
     """Ships logs: files in, Loki, JSONL archives and Prometheus out, each record exactly once."""
-
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "run": run,
-    "check": check,
-    "test": run_tests,  # pytest takes a function named `test` for one of its own
-    "explain": explain,
-    "status": status,
-    "query": query,
-    "replay": replay,
-    "torture": torture,
-    "components": components,
-    "schema": schema,
-}
-for name, command in COMMANDS.items():
-    app.command(name)(command)
-app.add_typer(dlq, name="dlq")
-app.add_typer(new, name="new")

@@ -74,9 +74,9 @@ class Tracebacks(Limit):
         sizes = list(map(len, events))
         under = [events[place] for place in several if place < len(events)] if several is not None else None
         plain = under is not None and b"\r" not in body and not any(raw.endswith(b"\n") for raw in under)
-        if plain and events and not (final or out.lines) and max(len(held), max(sizes)) <= self.max_bytes:
+        if plain and events and not (final or out.events) and max(len(held), max(sizes)) <= self.max_bytes:
             # As nearly always: nothing to strip, none over-long. Where each starts is counted if somebody asks.
-            out.lines, out.sizes, out.first, out.single = events, sizes, offset + at, not under
+            out.events, out.sizes, out.first, out.single = events, sizes, offset + at, not under
             return len(body) - len(held)
         offsets = list(accumulate([size + 1 for size in sizes], initial=offset + at))
         at = len(body) if final else offsets[-1] - offset

@@ -26,7 +26,7 @@ class Chunk(msgspec.Struct, gc=False):
     partition: str
     """Names the partition for good: stays the same over restarts and renames."""
     position: Position
-    lines: list[bytes]
+    lines: Sequence[bytes]
     """One item an event, without its last line break; a traceback is one event of several lines."""
     offsets: Sequence[int]
     """Where each event starts, as long as `lines`."""
@@ -130,8 +130,8 @@ class Batch:
         """Was on its way when the last run crashed: a sink may have taken it although no answer came."""
         self.span = span
         """Where the chunk starts and ends in its partition."""
-        self.sent: Mapping[int, int | None] = {}
-        """By its offset, when an event was made, where its source knows that."""
+        self.sent: tuple[Sequence[int], Sequence[int | None]] = ((), ())
+        """When events were made, where their source knows that: their offsets, and their times."""
         self.dead: list[Dead] = []
         """Records of the chunk that a stage could not take; shared by all that `with_records` makes."""
 
@@ -143,7 +143,7 @@ class Batch:
         batch = cls([], source, chunk.partition, chunk.labels, ack, read_at_ns, state, **more)
         batch.columns = Columns(chunk.lines, chunk.offsets)
         if chunk.times:  # else nobody may want to know where each event starts
-            batch.sent = dict(zip(chunk.offsets, chunk.times, strict=False))
+            batch.sent = chunk.offsets, chunk.times
         for name, values in chunk.fields.items():
             batch.columns.add(name, values)
         batch.dead = [Dead(Record(b"", offset), source, reason, withheld=True) for offset, reason in chunk.dead]
@@ -180,7 +180,7 @@ class Batch:
 
     def __len__(self) -> int:
         """How many records there are."""
-        return len(self._records if self.columns is None else self.columns.lines)
+        return len(self._records) if self.columns is None else self.columns.count
 
     @property
     def lines(self) -> list[bytes]:
@@ -201,10 +201,11 @@ class Batch:
     def found_times(self) -> Sequence[int | None] | None:
         """The time that a stage found for each record or its source knows, in ns; None where nobody looked for one."""
         found = [r.time_ns for r in self._records] if self.columns is None else self.columns.times
-        if self.sent and (found is None or None in found):
+        if self.sent[0] and (found is None or None in found):
+            by_offset = dict(zip(*self.sent, strict=False))
             offsets = [r.offset for r in self._records] if self.columns is None else self.columns.offsets
             times = found or [None] * len(offsets)
-            return [self.sent.get(at) if time is None else time for at, time in zip(offsets, times, strict=True)]
+            return [by_offset.get(at) if time is None else time for at, time in zip(offsets, times, strict=True)]
         return found
 
     @property
@@ -237,6 +238,12 @@ class Batch:
             return self.columns.to_json()
         return [r.line if r.format == "json" and not r.added else r.to_json() for r in self._records]
 
+    def joined(self, line: LineForm) -> bytes:
+        """The same in one piece, a line break between them."""
+        if self.columns is not None and (line == "raw" or self.columns.is_json):
+            return self.columns.joined()
+        return b"\n".join(self.shipped(line))
+
     def values(self, field: str) -> list[Any]:
         """One field of every record, None where it is missing; partition labels count as fields. To be read only."""
         fixed = self.labels.get(field)
@@ -249,4 +256,4 @@ class Batch:
 
     def measure(self) -> int:
         """Bytes of the lines that ship."""
-        return sum(self.sizes)
+        return sum(self.sizes) if self.columns is None else self.columns.measure()

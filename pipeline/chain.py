@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -27,12 +27,17 @@ class Chain:
             stage.prepare(fields)
         self.clean = lru_cache(maxsize=4096)(self._clean)
         """Text that is no record (a reason, a path, a word of the log) without what the stages hide."""
+        self.see: Callable[[int, Batch], None] | None = None
+        """Shown each batch after so many stages, and once more with its times, while somebody taps it."""
         self._protected_from = max((i + 1 for i, stage in enumerate(stages) if stage.protects), default=0)
 
     def run(self, batch: Batch) -> Batch:
         """Return the batch as it ships: what is left of its records, each with its final time."""
         size = batch.size = batch.measure()
+        see = self.see
         for place, (stage, meter) in enumerate(zip(self.stages, self.meters, strict=True)):
+            if see:
+                see(place, batch)
             before = len(batch)
             dead = len(batch.dead)
             start = perf_counter()
@@ -53,7 +58,11 @@ class Chain:
                 meter.drop(stage.reason, left)
         if batch.dead:
             batch.dead[:] = self.clean_dead(batch.dead)
+        if see:
+            see(len(self.stages), batch)
         clock.set_times(batch)
+        if see:
+            see(len(self.stages) + 1, batch)
         if batch.columns is not None:
             batch.columns.forget()
         return batch

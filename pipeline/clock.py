@@ -42,7 +42,7 @@ def set_times(batch: Batch) -> None:
         # Each has a time of its own already: again the same as below, in a third of the time.
         if batch.slot:
             batch.set_times(_apart(found, batch.slot))  # type: ignore[arg-type]  # there is no None
-        elif batch.sent:  # its source's, which the records do not have yet
+        elif batch.sent[0]:  # its source's, which the records do not have yet
             batch.set_times(found)  # type: ignore[arg-type]  # there is no None
         state["event"], state["last"], state["tick"] = newest, newest, 0
         return

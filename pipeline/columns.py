@@ -56,6 +56,48 @@ class Following(Sequence[int]):
     __hash__ = None  # type: ignore[assignment]  # as a list
 
 
+class Joined(Sequence[bytes]):
+    """Lines in one piece, a line break between them: cut when somebody looks at one."""
+
+    def __init__(self, text: bytes, count: int) -> None:
+        self._text: bytes | None = text
+        self._count = count
+        self._lines: list[bytes] = []
+
+    @property
+    def text(self) -> bytes:
+        """All of them."""
+        return b"\n".join(self._lines) if self._text is None else self._text
+
+    def cut(self) -> list[bytes]:
+        """The lines; the piece itself is let go of."""
+        if self._text is not None:
+            self._lines, self._text = self._text.split(b"\n"), None
+        return self._lines
+
+    def measure(self) -> int:
+        """Bytes of the lines."""
+        return sum(map(len, self._lines)) if self._text is None else len(self._text) - self._count + 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.cut())
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[bytes]: ...
+    def __getitem__(self, place: int | slice) -> bytes | list[bytes]:
+        return self.cut()[place]
+
+    def __eq__(self, other: object) -> bool:
+        return self.cut() == (other.cut() if isinstance(other, Joined) else other)
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
+
+
 class Unread(NamedTuple):
     """What a parser will find in every line, once somebody asks for it."""
 
@@ -74,8 +116,7 @@ class Unread(NamedTuple):
 class Columns(msgspec.Struct, gc=False):
     """Every event of a chunk. Stages that change single events ask the batch for its records instead."""
 
-    lines: list[bytes]
-    """What ships as the lines."""
+    _lines: Sequence[bytes]
     offsets: Sequence[int]
     """Where each event starts in its partition."""
     times: Sequence[int | None] | None = None
@@ -97,6 +138,19 @@ class Columns(msgspec.Struct, gc=False):
     _values: dict[str, list[Any]] = {}
 
     @property
+    def count(self) -> int:
+        """How many events there are."""
+        return len(self._lines)
+
+    @property
+    def lines(self) -> list[bytes]:
+        """What ships as the lines."""
+        if isinstance(self._lines, Joined):
+            self._text = self._lines.text
+            self._lines = self._lines.cut()
+        return self._lines  # type: ignore[return-value]  # else it is a list
+
+    @property
     def parsed(self) -> list[Fields] | None:
         """What a parser found in each line."""
         if self._unread is not None:
@@ -107,8 +161,18 @@ class Columns(msgspec.Struct, gc=False):
     def text(self) -> bytes:
         """All lines in one piece, `\\n` between them: for scans that rarely find anything."""
         if self._text is None:
-            self._text = b"\n".join(self.lines)
+            self._text = self.joined()
         return self._text
+
+    def joined(self) -> bytes:
+        """The same, not kept for the next one who asks."""
+        if self._text is not None:
+            return self._text
+        return self._lines.text if isinstance(self._lines, Joined) else b"\n".join(self._lines)
+
+    def measure(self) -> int:
+        """Bytes of all lines."""
+        return self._lines.measure() if isinstance(self._lines, Joined) else sum(self.sizes)
 
     @property
     def sizes(self) -> list[int]:
@@ -127,6 +191,11 @@ class Columns(msgspec.Struct, gc=False):
     def extended(self) -> bool:
         """Stages put fields beside the lines' own."""
         return bool(self.added or self.rows)
+
+    @property
+    def is_json(self) -> bool:
+        """The lines are all that there is of every event, as JSON."""
+        return self.format == "json" and not self.extended
 
     def forget(self) -> None:
         """Let go of what can be made again: a batch may wait for its sinks for long."""
@@ -159,16 +228,16 @@ class Columns(msgspec.Struct, gc=False):
 
     def replace(self, places: Mapping[int, tuple[bytes, Fields | None]]) -> None:
         """Give some of the events another line, and other parsed fields."""
-        self.lines = list(self.lines)
-        self._text, self._sizes = None, list(self.sizes)
+        lines, sizes = list(self.lines), list(self.sizes)
         parsed = None if self.parsed is None else list(self.parsed)
         values = {} if parsed is None or self.extended else {name: list(own) for name, own in self._values.items()}
         for place, (line, fields) in places.items():
-            self.lines[place], self._sizes[place] = line, len(line)
+            lines[place], sizes[place] = line, len(line)
             if parsed is not None:
                 parsed[place] = fields or {}
             for name, own in values.items():
                 own[place] = (fields or {}).get(name)
+        self._lines, self._sizes, self._text = lines, sizes, None
         self._parsed, self._values = parsed, values
 
     def where(self, mask: Sequence[bool]) -> Columns:
@@ -217,13 +286,13 @@ class Columns(msgspec.Struct, gc=False):
         if unread is not None and field in unread.known:
             own = list(unread.known[field])
         elif unread is not None and field not in unread.names:
-            own = [fixed] * len(self.lines)
+            own = [fixed] * self.count
         elif self.parsed is not None:
             own = [fields.get(field, fixed) for fields in self.parsed]
         elif self.format == "text" and field == "message":
             own = [line.decode("utf-8", "replace") for line in self.lines]
         else:
-            own = [fixed] * len(self.lines)
+            own = [fixed] * self.count
         if field in self.added:
             own = [mine if new is None else new for new, mine in zip(self.added[field], own, strict=True)]
         for place, fields in self.rows.items():
@@ -248,7 +317,7 @@ class Columns(msgspec.Struct, gc=False):
 
     def to_json(self) -> list[bytes]:
         """Every event as one JSON object, as `Record.to_json` writes it."""
-        if self.format == "json" and not self.extended:
+        if self.is_json:
             return self.lines
         if self.format == "text" or self._overlap():
             return [record.to_json() for record in self.records()]

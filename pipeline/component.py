@@ -177,6 +177,9 @@ class Source(Component, kw_only=True):
         """
         return None
 
+    def leave_whole(self) -> None:
+        """Told before `chunks` that nobody looks at single lines: to leave them in one piece saves half of the time."""
+
     def hold(self, held: Held) -> None:
         """Told before `chunks`; for a source whose partitions may go to another process."""
 
@@ -244,6 +247,10 @@ class Sink(Component, kw_only=True):
 
     def share(self, worker: int) -> None:
         """Told first where several processes do the work: this is the one with this number."""
+
+    def cuts(self) -> bool:
+        """Whether it looks at single lines; where neither a sink nor a stage does they are left in one piece."""
+        return True
 
     def position(self) -> Position:
         """What it must find again after a crash, true for what it has taken; saved in one step with the sources'."""

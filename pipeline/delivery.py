@@ -56,6 +56,8 @@ class Delivery:
         """Nobody is left to deliver to: what is held is nobody's any more."""
         self.position: Position = {}
         """What the sink must find again after a crash, as of the last batch that was settled."""
+        self.see: Callable[[Batch], None] | None = None
+        """Shown what the sink takes of each batch, while somebody taps it."""
         self._keep_dead = keep_dead
         self._settled = settled
         self._stop = stop
@@ -100,6 +102,8 @@ class Delivery:
         if not len(owned):
             self._settle([batch])
             return
+        if self.see:
+            self.see(owned)
         if not self.held_events:
             self.last_progress = monotonic()
         self.held_bytes += size

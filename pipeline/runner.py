@@ -24,6 +24,7 @@ from .flight import Begun, Flight, Flown, Taken
 from .log import log
 from .meter import Meter
 from .partition import Partitions
+from .tap import Tap
 
 CHECKPOINT_SECONDS = 1.0
 """How often positions that moved are saved."""
@@ -48,6 +49,7 @@ class Runner:
         state: Path,
         drain: float = 30.0,
         dead_letter: DeadLetter | None = None,
+        tap: Tap | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.sources = sources
@@ -62,6 +64,7 @@ class Runner:
         self.meters = {name: Meter("source", name) for name in sources}
         self.saved_at = time.monotonic()
         """When the checkpoint was last known to be true, for its age."""
+        self._tap = tap
         self._drain = drain
         self._clock_ns = clock_ns
         self.partitions = Partitions(sources, sinks)
@@ -82,6 +85,8 @@ class Runner:
         try:
             self._restore()
             async with AsyncExitStack() as opened:
+                if self._tap:
+                    await opened.enter_async_context(self._tap.beside(self.chain, self.deliveries))
                 for source in self.sources.values():
                     opened.push_async_callback(source.close)
                 for sink in self.sinks.values():
@@ -134,6 +139,8 @@ class Runner:
 
     async def _read(self, name: str, once: bool) -> None:
         source, partitions = self.sources[name], self.partitions.of(name)
+        if not self.chain.stages and not any(sink.cuts() for sink in self.sinks.values()):
+            source.leave_whole()
         source.hold(_Held(self.partitions, name, self._save_now, self.deliveries))
         source.repeat({key: [one.end for one in p.flown if not one.inside] for key, p in partitions.items() if p.flown})
         resume = {key: p.ledger.position for key, p in partitions.items() if p.ledger.position is not None}

@@ -21,7 +21,7 @@ from ..pipeline.framing import framer
 from ..pipeline.record import Fields, Record
 from .memory import READ_AT
 
-__all__ = ["Lost", "Rehearsal", "Sent", "Shipped", "ship"]
+__all__ = ["Lost", "Rehearsal", "Sent", "Shipped", "anew", "ship"]
 
 C = TypeVar("C", bound=Component)
 
@@ -99,8 +99,8 @@ class Rehearsal:
 
     def __init__(self, config: Config, watch: Callable[[int, Batch], None] | None = None) -> None:
         self.config = config
-        self.sinks = {name: _new(sink) for name, sink in config.sinks.items()}
-        self.stages: list[Stage] = [_new(stage) for stage in config.stages]
+        self.sinks = {name: anew(sink) for name, sink in config.sinks.items()}
+        self.stages: list[Stage] = [anew(stage) for stage in config.stages]
         wanted = data_flow.wanted(self.stages, self.sinks.values())
         chain = self.stages
         if watch is not None:
@@ -138,14 +138,22 @@ class Rehearsal:
             size=events.taken,
         )
 
-    def follow(self, source: str, chunk: Chunk, read_at_ns: int = READ_AT) -> Batch:
+    def begin(self, source: str, partition: str, offset: int, state: dict[str, Any]) -> None:
+        """Go on in a partition at this offset, with what stages carry there."""
+        self._ends[source, partition], self._states[source, partition] = offset, state
+
+    def state(self, source: str, partition: str) -> dict[str, Any]:
+        """What stages carry at the end of what was read of a partition."""
+        return self._states.get((source, partition), {})
+
+    def follow(self, source: str, chunk: Chunk, read_at_ns: int = READ_AT, slot: int = 0) -> Batch:
         """The batch as it ships of a chunk that follows the last one of its partition."""
         key = (source, chunk.partition)
         start, end = self._ends.get(key, 0), int(chunk.position["offset"])
         self._ends[key] = end
         ack = Ack(chunk.position, end, self.sinks)
         state = self._states.setdefault(key, {})
-        batch = self.chain.run(Batch.of_chunk(chunk, source, ack, read_at_ns, state, span=(start, end)))
+        batch = self.chain.run(Batch.of_chunk(chunk, source, ack, read_at_ns, state, slot=slot, span=(start, end)))
         # As after a restart: what a stage keeps otherwise than as JSON would be lost there.
         self._states[key] = msgspec.json.decode(msgspec.json.encode(state))
         return batch
@@ -229,7 +237,7 @@ def all_fields(record: Record) -> Fields:
         return dict(copied.fields)
 
 
-def _new(component: C) -> C:
+def anew(component: C) -> C:
     """The same component as at the start: what it has counted or kept since is not in it."""
     public = {name: getattr(component, name) for name in component.__struct_fields__ if not name.startswith("_")}
     return type(component)(**public)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from ..config.case import series_text
 from ..config.load import Config
-from ..pipeline.batch import Batch
+from ..pipeline.batch import Batch, Chunk
+from ..pipeline.component import Stage
 from ..pipeline.record import Fields, Record, rfc3339
 from .rehearsal import Rehearsal, all_fields
 
@@ -37,6 +39,14 @@ class Step(msgspec.Struct, kw_only=True):
     """Why the record ends here."""
     dead: str = ""
     """Why the stage gave it up."""
+    bytes: tuple[int, int] | None = None
+    """How long the line was before and after it, if that changed."""
+    redacted: dict[str, int] = {}
+    """By rule how often it took something out."""
+    cut: dict[str, int] = {}
+    """By field how many values it cut."""
+    counted: dict[str, float] = {}
+    """By series what it added to the metrics that it makes."""
 
 
 class Arrival(msgspec.Struct, kw_only=True):
@@ -70,30 +80,81 @@ class _Seen(msgspec.Struct):
     line: str
     fields: Fields
     time_ns: int | None
+    bytes: int
+
+
+class Teller:
+    """Follows events through a config and tells of them; nothing is sent."""
+
+    def __init__(self, config: Config) -> None:
+        self.rehearsal = Rehearsal(config, self._watch)
+        self._seen: list[list[_Seen]] = []
+        self._looking = False
+
+    def pass_over(self, source: str, chunk: Chunk, read_at_ns: int, slot: int = 0) -> None:
+        """What stands before the events that are told of: stages may remember something of it."""
+        self._looking = False
+        self.rehearsal.follow(source, chunk, read_at_ns, slot)
+
+    def tell(self, source: str, chunk: Chunk, read_at_ns: int, slot: int = 0) -> tuple[list[Story], Batch]:
+        """The stories of a chunk of one event (several where a stage makes several records of one), and what ships."""
+        self._looking = True
+        self._seen.clear()
+        stages = self.rehearsal.stages
+        before = [_samples(stage) for stage in stages]
+        batch = self.rehearsal.follow(source, chunk, read_at_ns, slot)
+        stories = _stories(self.rehearsal, source, chunk.lines[0], self._seen, batch)
+        for place, stage in enumerate(stages):
+            more = {key: now - before[place].get(key, 0.0) for key, now in _samples(stage).items()}
+            for story in stories:
+                if place < len(story.steps):
+                    _note(story.steps[place], {key: value for key, value in more.items() if value > 0})
+        return stories, batch
+
+    def _watch(self, place: int, batch: Batch) -> None:
+        if self._looking:
+            self._seen.append([_look(record) for record in batch.records])
 
 
 def tell(config: Config, data: bytes, source: str = "", *, file: str = "", read_at_ns: int) -> list[Story]:
     """The story of every event in what a source reads, in the order in which stages see them."""
     name = source or next(iter(config.sources))
     stories: list[Story] = []
-    seen: list[list[_Seen]] = []
-
-    def watch(place: int, batch: Batch) -> None:
-        seen.append([_look(record) for record in batch.records])
-
-    rehearsal = Rehearsal(config, watch)
-    chunk = rehearsal.chunk(data, name, file=file)
+    teller = Teller(config)
+    chunk = teller.rehearsal.chunk(data, name, file=file)
     starts = [*chunk.offsets, int(chunk.position["offset"])]
     for line, (start, end) in zip(chunk.lines, pairwise(starts), strict=True):
-        seen.clear()
         one = msgspec.structs.replace(chunk, lines=[line], offsets=[start], position={"offset": end}, size=len(line))
-        batch = rehearsal.follow(name, one, read_at_ns)
-        stories += _stories(rehearsal, name, line, seen, batch)
+        stories += teller.tell(name, one, read_at_ns)[0]
     return stories
 
 
+_Sample: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def _samples(stage: Stage) -> dict[_Sample, float]:
+    """The numbers that a stage counts by itself, by name and labels."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in stage.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
+
+
+def _note(step: Step, more: dict[_Sample, float]) -> None:
+    for (name, pairs), value in more.items():
+        labels = dict(pairs)
+        if name == "tailrace_redactions_total":
+            step.redacted[labels["rule"]] = step.redacted.get(labels["rule"], 0) + int(value)
+        elif name == "tailrace_truncations_total":
+            step.cut[labels["field"]] = int(value)
+        elif not name.startswith("tailrace_"):
+            step.counted[series_text(name, labels)] = value
+
+
 def _look(record: Record) -> _Seen:
-    return _Seen(record.text, all_fields(record), record.time_ns)
+    return _Seen(record.text, all_fields(record), record.time_ns, len(record.line))
 
 
 def _stories(rehearsal: Rehearsal, source: str, line: bytes, seen: list[list[_Seen]], batch: Batch) -> list[Story]:
@@ -122,6 +183,7 @@ def _story(rehearsal: Rehearsal, source: str, raw: str, seen: list[list[_Seen]],
         after = here[min(place, len(here) - 1)]
         if after.line != before.line:
             step.line = after.line if at + 1 >= hidden_from or after.line in raw else "(shown once secrets are hidden)"
+            step.bytes = (before.bytes, after.bytes) if before.bytes != after.bytes else None
         if after.time_ns is not None and after.time_ns != before.time_ns:
             step.time = rfc3339(after.time_ns)
         step.changes = _changes(before.fields, after.fields, raw if at + 1 < hidden_from else None)

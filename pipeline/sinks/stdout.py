@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import ClassVar
 
 from ..batch import Batch, LineForm
@@ -29,11 +28,15 @@ class Stdout(Sink):
         """Those of `match`; a JSON line is printed without looking at its fields."""
         return self.match.fields if self.match else ()
 
+    def cuts(self) -> bool:
+        """Not where it copies them."""
+        return self.line != "raw" or self.match is not None
+
     async def send(self, batches: Sequence[Batch]) -> None:
         """Write and flush. Raises Gone when the reader went away."""
-        lines = chain.from_iterable(batch.shipped(self.line) for batch in batches)
+        pieces = [batch.joined(self.line) for batch in batches]
         try:
-            await asyncio.to_thread(_write, b"\n".join([*lines, b""]))
+            await asyncio.to_thread(_write, b"\n".join([*pieces, b""]))
         except BrokenPipeError:
             # What Python still holds for it would fail once more, and be told, at the exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

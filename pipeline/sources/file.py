@@ -90,6 +90,7 @@ class File(Source):
     _used: set[str] = set()
     _gone: set[str] = set()
     _failed: dict[str, str] = {}
+    _whole: bool = False
     _share: Share | None = None
     _others: list[Position] | None = None
     """Where other processes are, once asked for in this look."""
@@ -172,6 +173,10 @@ class File(Source):
                 return
             self._park(self.max_open)
             await changes.wait(self._until_idle())
+
+    def leave_whole(self) -> None:
+        """Lines are found, and cut when somebody looks at one after all."""
+        self._whole = True
 
     def repeat(self, ends: Mapping[str, Sequence[int]]) -> None:
         """Where chunks ended that were on their way at a crash: they are read in the same pieces again."""
@@ -534,7 +539,7 @@ class File(Source):
         return None
 
     def _take_up(self, key: str, path: str, content: Content, position: Position | None) -> Followed:
-        framing = framer(self.multiline, self.max_event, self.on_long)
+        framing = framer(self.multiline, self.max_event, self.on_long, whole=self._whole)
         file = Followed(key, path, content, framing, position, self._repeat.get(key, ()))
         file.newer_than = self._newer_than[base_of(file.first_path)]
         self._failed.pop(path, None)

@@ -166,6 +166,6 @@ def test_records_without_any_time_get_what_one_by_one_they_would_get(
 
 def test_times_that_only_the_source_knows_become_those_of_the_records() -> None:
     batch = batch_of(b"a", b"b")
-    batch.columns, batch.sent = Columns([b"a", b"b"], [0, 2]), {0: T, 2: T + 1}
+    batch.columns, batch.sent = Columns([b"a", b"b"], [0, 2]), ([0, 2], [T, T + 1])
     set_times(batch)
     assert [record.time_ns for record in batch.records] == [T, T + 1]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tailrace.pipeline.columns import Columns, Following, Unread
+from tailrace.pipeline.columns import Columns, Following, Joined, Unread
 
 NAMES = st.sampled_from(["level", "app", "trace_id", 'od"d', "a,b", ""])
 VALUES = st.none() | st.booleans() | st.integers(-5, 5) | st.text() | st.sampled_from(['","', '\\","'])
@@ -198,3 +198,29 @@ def test_some_of_the_events_are_what_they_were_among_the_others(
     assert some.sizes == list(map(len, some.lines))
     assert some.records() == list(compress(columns.records(), mask))
     assert columns.where([True] * len(objects)).records() == columns.records()
+
+
+def test_lines_in_one_piece_are_cut_when_somebody_looks_at_them() -> None:
+    lines = Joined(b"one\nthree\nx", 3)
+    columns = Columns(lines, Following(lines, 10))
+    assert (columns.count, columns.measure(), columns.joined()) == (3, 9, b"one\nthree\nx")
+    assert columns.lines == [b"one", b"three", b"x"]
+    assert (columns.count, columns.measure(), columns.joined()) == (3, 9, b"one\nthree\nx")
+    columns.forget()
+    assert columns.joined() == columns.text == b"one\nthree\nx"
+    assert columns.sizes == [3, 5, 1]
+    assert list(columns.offsets) == [10, 14, 20]
+
+
+def test_lines_in_one_piece_compare_as_lists_do() -> None:
+    joined = Joined(b"a\nb", 2)
+    assert joined == [b"a", b"b"]
+    assert joined == Joined(b"a\nb", 2)
+    assert joined != [b"a"]
+    assert (joined[1], joined[:1], list(joined), joined.text, joined.measure()) == (
+        b"b",
+        [b"a"],
+        [b"a", b"b"],
+        b"a\nb",
+        2,
+    )

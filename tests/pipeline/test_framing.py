@@ -31,13 +31,32 @@ def feed(framing: Framer, parts: list[bytes], begin: int = 0) -> Framed:
         rest += part
         framed = framing.split(rest, offset, place == len(parts), skip)
         rest, offset, skip = rest[framed.taken :], offset + framed.taken, framed.skip
-        all_of_it.lines += framed.lines
+        all_of_it.events += framed.lines
         all_of_it.starts += framed.offsets
         all_of_it.taken += framed.taken
         all_of_it.long += framed.long
         all_of_it.cut += framed.cut
         all_of_it.skip = framed.skip
     return all_of_it
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b"bcd", b"e" * 9, b"", b"\r", b" "]), max_size=12),
+    st.sampled_from([b"", b"\n", b"rest", b"r" * 9]),
+    st.integers(4, 10),
+    st.sampled_from(POLICIES),
+)
+def test_lines_that_are_left_in_one_piece_are_those_that_are_cut(
+    lines: list[bytes], rest: bytes, most: int, on_long: Literal["split", "truncate"]
+) -> None:
+    data = b"".join(line + b"\n" for line in lines) + rest
+    whole = framer("off", most, on_long, whole=True).split(data, 100, final=False)
+    cut = framer("off", most, on_long).split(data, 100, final=False)
+    assert len(whole.lines) == len(cut.lines)
+    assert whole.lines == cut.lines
+    assert list(whole.offsets) == list(cut.offsets)
+    assert (whole.taken, whole.long, whole.cut, whole.skip) == (cut.taken, cut.long, cut.cut, cut.skip)
+    assert (whole.joined is None) == (cut.first is None)
 
 
 def parts_of(data: bytes, cuts: list[int]) -> list[bytes]:

@@ -82,6 +82,26 @@ class Down(ListSink):
         await super().send(batches)
 
 
+class Copier(ListSink):
+    """Copies lines as they are."""
+
+    def cuts(self) -> bool:
+        return False
+
+
+class Asked(ListSource):
+    """Notes whether it may leave lines in one piece."""
+
+    _whole: bool = False
+
+    @property
+    def whole(self) -> bool:
+        return self._whole
+
+    def leave_whole(self) -> None:
+        self._whole = True
+
+
 class Slow(ListSink):
     """Lets others run before it takes anything, and again before it says so."""
 
@@ -692,3 +712,26 @@ async def test_a_full_dead_letter_holds_the_run_until_there_is_room(tmp_path: Pa
     assert (dead_letter.written, dead_letter.problem) == (2, "")
     assert lines(sink) == [b"good", b"fine"]
     assert_books_closed(runner)
+
+
+@pytest.mark.parametrize(
+    ("sinks", "stages", "whole"),
+    [
+        pytest.param([Copier], [], True, id="copies alone"),
+        pytest.param([Copier, ListSink], [], False, id="another sink too"),
+        pytest.param([Copier], [Choke], False, id="a stage"),
+    ],
+)
+async def test_lines_stay_in_one_piece_only_where_nobody_looks_at_them(
+    sinks: list[type[ListSink]], stages: list[type[Stage]], whole: bool, tmp_path: Path
+) -> None:
+    source = Asked(lines=LINES, name="app")
+    run = Runner(
+        {"app": source},
+        [stage(name="stage") for stage in stages],
+        {str(n): sink(name=str(n)) for n, sink in enumerate(sinks)},
+        wanted=[None] * len(stages),
+        state=tmp_path,
+    )
+    assert await run.run(once=True) == 0
+    assert source.whole is whole

@@ -8,7 +8,7 @@ import pytest
 
 from tailrace.config.load import load
 from tailrace.testing import READ_AT
-from tailrace.testing.story import Change, Story, tell
+from tailrace.testing.story import Change, Story, Teller, tell
 
 CONFIG = """
 sources: { app: { use: stdin, multiline: traceback } }
@@ -111,3 +111,38 @@ def test_a_stage_that_raises_is_told_and_the_rest_goes_on(
 
 def test_nothing_in_is_no_story(tmp_path: Path) -> None:
     assert stories(tmp_path, b"") == []
+
+
+def test_a_stage_tells_what_it_counts_of_the_one_record(tmp_path: Path) -> None:
+    config = """
+sources: { app: { use: stdin } }
+stages:
+  - { use: redact }
+  - { use: truncate, max_bytes: 100 }
+  - { use: derive_metrics, metrics: [ { name: lines_total, type: counter, labels: { app: "{source}" } } ] }
+sinks: { out: { use: stdout } }
+"""
+    path = tmp_path / "tailrace.yaml"
+    path.write_text(config)
+    teller = Teller(load(path, secrets=False))
+    rehearsal = teller.rehearsal
+    teller.pass_over("app", rehearsal.chunk(b"password=hunter2 and token=hunter3", "app"), READ_AT)
+    chunk = rehearsal.chunk(b"password=hunter2 " + b"long " * 50, "app")
+    (story,), batch = teller.tell("app", chunk, READ_AT + 1)
+    redact, truncate, metrics = story.steps
+    assert (redact.redacted, redact.bytes, truncate.cut) == ({"key-name": 1}, (267, 279), {"line": 1})
+    assert (truncate.bytes, truncate.redacted) == ((279, 100), {})
+    assert metrics.counted == {'lines_total{app="app"}': 1.0}
+    assert (len(batch), batch.records[0].time_ns) == (1, READ_AT + 1)
+
+
+def test_a_partition_goes_on_where_it_is_said_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "tailrace.yaml"
+    path.write_text(CONFIG)
+    rehearsal = Teller(load(path, secrets=False)).rehearsal
+    rehearsal.begin("app", "app", 500, {"clock": {"event": READ_AT + 7, "last": READ_AT + 7, "tick": 0}})
+    chunk = rehearsal.chunk(b"plain", "app")
+    assert list(chunk.offsets) == [500]
+    batch = rehearsal.follow("app", chunk, READ_AT, slot=0)
+    assert batch.records[0].time_ns == READ_AT + 8
+    assert rehearsal.state("app", "app")["clock"]["tick"] == 1

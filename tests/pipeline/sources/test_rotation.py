@@ -464,7 +464,7 @@ async def test_an_event_that_rotation_cuts_in_two_is_one(tmp_path: Path) -> None
         log.rename(tmp_path / "app.log.1")
         log.write_bytes(b"2026-11-03 10:00:01,000 INFO app: next 000001\n")
         writer.write(b'  File "a.py", line 1, in f\nValueError: x 000002\n')
-    lines = first.lines
+    lines = list(first.lines)
     async with asyncio.timeout(10):
         while len(lines) < 2:
             lines += (await anext(chunks)).lines
