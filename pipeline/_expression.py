@@ -201,6 +201,47 @@ class Line(Node):
 
 
 @dataclass(frozen=True)
+class Pattern(Node):
+    """A line filter by a pattern, `|>` or `!>`: `<_>` stands for any text but the empty one. Raises ValueError.
+
+    As in Loki the line must end where the pattern does but may begin before it, and nothing is tried a second time.
+    """
+
+    op: str
+    values: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for value in self.values:
+            if "<_><_>" in value:
+                raise ValueError("two <_> side by side: write one")
+            if named := re.search("<[A-Za-z]\\w*>", value):
+                raise ValueError(f"{named[0]} has a name: in a line filter write <_>")
+
+    @cached_property
+    def _parts(self) -> list[list[bytes]]:
+        return [value.encode().split(b"<_>") for value in self.values]
+
+    def mask(self, batch: Batch) -> list[bool]:
+        """Whether its line passes."""
+        want = self.op.startswith("|")
+        return [any(_like(line, parts) for parts in self._parts) is want for line in batch.lines]
+
+
+def _like(line: bytes, parts: list[bytes]) -> bool:
+    place = 0
+    for number, text in enumerate(parts):
+        if not text:
+            continue
+        found = line.find(text, place)
+        if found < 0 or (number and found == place):
+            return False
+        place = found + len(text)
+    if not line or parts == [b""]:
+        return not line and parts == [b""]
+    return (place != len(line)) is (not parts[-1])
+
+
+@dataclass(frozen=True)
 class And(Node):
     """All parts; none of them (`{}`) selects everything."""
 

@@ -6,13 +6,26 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 
-from ._expression import COMPARE, NUMBER, And, Field, Line, Node, Not, Number, Or, line_scanner, text_of
+from ._expression import COMPARE, NUMBER, And, Field, Line, Node, Not, Number, Or, Pattern, line_scanner, text_of
 from .ack import Ack
 from .batch import Batch
 from .options import Regex
 from .record import Record
 
-__all__ = ["And", "Field", "Line", "Match", "MatchError", "Node", "Not", "Number", "Or", "line_scanner", "text_of"]
+__all__ = [
+    "And",
+    "Field",
+    "Line",
+    "Match",
+    "MatchError",
+    "Node",
+    "Not",
+    "Number",
+    "Or",
+    "Pattern",
+    "line_scanner",
+    "text_of",
+]
 
 
 class MatchError(ValueError):
@@ -31,7 +44,7 @@ class Match:
     def __init__(self, text: str) -> None:
         self.text = text
         try:
-            self.expression = _Parser(text).whole()
+            self.expression = Parser(text).whole()
         except RecursionError:
             raise MatchError("too many parentheses inside each other", 1) from None
         self.fields = self.expression.fields
@@ -62,22 +75,24 @@ class Match:
         return f"Match({self.text!r})"
 
 
-class _Token(NamedTuple):
+class Token(NamedTuple):
+    """A word of an expression."""
+
     kind: str
     text: str
     start: int
 
 
-_TOKEN = re.compile(
+TOKEN = (
     r"""(?P<space>(?:\s|\#[^\n]*)+)
     |(?P<string>"(?:[^"\\\n]|\\.)*"|`[^`]*`)
     |(?P<name>[A-Za-z_@][A-Za-z0-9_@]*(?:\.[A-Za-z0-9_@]+)*)
     |(?P<number>"""
     + NUMBER
     + r""")
-    |(?P<op>\|=|\|~|\|>|!=|!~|!>|=~|==|>=|<=|[|=<>{}(),])""",
-    re.VERBOSE,
+    |(?P<op>\|=|\|~|\|>|!=|!~|!>|=~|==|>=|<=|[|=<>{}(),])"""
 )
+"""What words there are, as a verbose regular expression."""
 _ESCAPE = re.compile(
     rb'\\(?:([abfnrtv\\"])|x([0-9a-fA-F]{2})|([0-7]{3})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))', re.DOTALL
 )
@@ -86,21 +101,23 @@ _SELECTOR = 'a label matcher such as {level="error"}'
 _WORDS = ("or", "and", "unless", "not")
 
 
-class _Parser:
+class Parser:
     """Recursive descent over LogQL's grammar, `or` between whole expressions added to it."""
+
+    token = re.compile(TOKEN, re.VERBOSE)
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tokens: list[_Token] = []
+        self.tokens: list[Token] = []
         place = 0
         while place < len(text):
-            if not (found := _TOKEN.match(text, place)):
+            if not (found := self.token.match(text, place)):
                 what = "the closing quote" if text[place] in '"`' else f"{_SELECTOR} or a filter"
-                self._fail(what, _Token("?", text[place:], place))
+                self._fail(what, Token("?", text[place:], place))
             kind, place = str(found.lastgroup), found.end()
             if kind != "space":
-                self.tokens.append(_Token(kind, found[0], found.start()))
-        self.tokens.append(_Token("end", "", len(text)))
+                self.tokens.append(Token(kind, found[0], found.start()))
+        self.tokens.append(Token("end", "", len(text)))
         self.place = 0
 
     def whole(self) -> Node:
@@ -111,7 +128,7 @@ class _Parser:
         return node
 
     @property
-    def _next(self) -> _Token:
+    def _next(self) -> Token:
         return self.tokens[self.place]
 
     def _take(self, *texts: str) -> str:
@@ -122,7 +139,7 @@ class _Parser:
             return token.text.lower()
         return ""
 
-    def _fail(self, expected: str, token: _Token | None = None) -> NoReturn:
+    def _fail(self, expected: str, token: Token | None = None) -> NoReturn:
         token = token or self._next
         found = f", found {token.text[:20]!r}" if token.text else ""
         raise MatchError(f"expected {expected} at column {token.start + 1}{found}", token.start + 1)
@@ -150,14 +167,17 @@ class _Parser:
             node = self._selector()
         parts = [node]
         while True:
-            if op := self._take("|=", "!=", "|~", "!~"):
+            if op := self._take("|=", "!=", "|~", "!~", "|>", "!>"):
                 parts.append(self._line(op))
-            elif self._take("|"):
+            elif self._next.text == "|" and not self._beyond():
+                self.place += 1
                 parts.append(self._filters())
-            elif self._next.text in ("|>", "!>"):
-                self._fail('a line filter such as |= "text" or |~ "regex" (patterns are not understood)')
             else:
                 return _joined(And, parts)
+
+    def _beyond(self) -> bool:
+        """Whether a `|` comes that is no filter, for a language that has more than filters."""
+        return False
 
     def _selector(self) -> Node:
         if not self._take("{"):
@@ -175,9 +195,17 @@ class _Parser:
         while self._next.text.lower() == "or" and self.tokens[self.place + 1].kind == "string":
             self.place += 1
             values.append(self._string(regex=op.endswith("~")))
+        if op.endswith(">"):
+            return self._pattern(op, tuple(values), first)
         line = Line(op, tuple(values))
         self._compiles(line.pattern, first)  # each may be small enough, and all together not
         return line
+
+    def _pattern(self, op: str, values: tuple[str, ...], first: Token) -> Node:
+        try:
+            return Pattern(op, values)
+        except ValueError as error:
+            raise MatchError(f"{error} at column {first.start + 1}", first.start + 1) from None
 
     def _filters(self) -> Node:
         """`and` binds tighter than `or`; a comma or nothing takes all that follows, as in Loki."""
@@ -243,7 +271,7 @@ class _Parser:
             self._compiles(text, token)
         return text
 
-    def _compiles(self, pattern: str, token: _Token) -> None:
+    def _compiles(self, pattern: str, token: Token) -> None:
         try:
             Regex(pattern)
         except ValueError as error:

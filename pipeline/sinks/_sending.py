@@ -19,7 +19,6 @@ import cramjam
 from ..batch import Batch
 from ..record import Record
 from ._answer import Answer
-from ._refusal import Reason, brief, judge
 from ._streams import Entry, Parts, Streams, regroup
 
 NANOS = 1_000_000_000
@@ -155,6 +154,8 @@ class Plan:
 
     def after(self, push: Push, answer: Answer) -> Outcome | None:
         """What is to be done after an answer that is not 204; None: all of it again."""
+        from ._refusal import Reason, brief
+
         # An ingester that gets more than its gRPC limit says so in a 500.
         if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or "message larger than max" in answer.text:
             return self._smaller(push, Reason(brief(answer.text), TOO_LARGE))
@@ -168,6 +169,8 @@ class Plan:
 
     def _refused(self, push: Push, text: str) -> Outcome:
         """Something in this push can never be taken."""
+        from ._refusal import Reason, brief, judge  # 5 ms for its patterns, which few runs need
+
         entries = push.entries()
         verdict = judge(text, self._streams.sent(entries))
         rest = [entry for place, entry in enumerate(entries) if place not in verdict.refused]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, groupby, repeat
 from operator import add
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..batch import Batch, LineForm
 from ..excerpt import digest, excerpt
@@ -15,7 +15,9 @@ from ..labels import sanitize
 from ..options import Template
 from ..record import Record
 from ._logproto import Entries, Pairs, stream
-from ._refusal import Sent
+
+if TYPE_CHECKING:
+    from ._refusal import Sent
 
 Parts: TypeAlias = tuple[bytes, bytes, bytes]
 """A stream in a push request: its head, its labels, its entries."""
@@ -97,6 +99,8 @@ class Streams:
 
     def sent(self, entries: Sequence[Entry]) -> list[Sent]:
         """What Loki sees of the entries."""
+        from ._refusal import Sent  # 5 ms for its patterns, which are for what Loki refuses
+
         seen: list[Sent] = []
         for entry, (line, pairs) in zip(entries, self.shown(entries), strict=True):
             size = sum(len(name) + len(value.encode()) for name, value in pairs.items())

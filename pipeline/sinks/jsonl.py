@@ -17,11 +17,13 @@ import cramjam
 import msgspec
 
 from ..batch import Batch, LineForm, Position
+from ..checkpoint import sync
 from ..component import ProbeError, Sink
 from ..log import log
 from ..options import Duration, Size, Template
 from ..record import Record
 from ._archive_file import ArchiveFile
+from ._file_index import FileIndex, IndexFile
 
 DAY_NS = 86_400_000_000_000
 HOUR_NS = DAY_NS // 24
@@ -55,6 +57,9 @@ class Jsonl(Sink):
     """Go on in a next file (`name.1.jsonl`, `name.2.jsonl` …) when this one has reached the size."""
     rotate_every: Duration | None = None
     """Go on in a next file when this one was begun longer ago."""
+    index: FileIndex | None = None
+    """List every file of the archive in one more file, such as `{ name: llm_io_index.jsonl, row: { type: llm_io } }`.
+    A file's row is on disk together with its first lines, and a crash takes both back or none."""
 
     _open: OrderedDict[str, ArchiveFile] = msgspec.field(default_factory=OrderedDict)
     _current: dict[str, Path] = {}
@@ -65,6 +70,7 @@ class Jsonl(Sink):
     """Other processes may write there too: go on in no file that is not ours."""
     _own: set[str] = set()
     """Files that are."""
+    _index: IndexFile | None = None
 
     def check(self) -> Iterable[tuple[str, str]]:
         """A path that is not confined or not a file."""
@@ -77,6 +83,8 @@ class Jsonl(Sink):
             yield "path", "this is a folder: add a file name, such as {date}.jsonl"
         if self.rotate_bytes is not None and self.rotate_bytes < 1024:
             yield "rotate_bytes", "at least 1KiB"
+        if self.index is not None and not re.fullmatch(r"\w[\w.-]*", self.index.name):
+            yield "index.name", "a file name alone, such as llm_io_index.jsonl: it lies in the folder of the archive"
 
     def reads(self) -> Iterable[str]:
         """The fields in the path and those of `match`; a JSON line is written without looking at its fields."""
@@ -88,13 +96,18 @@ class Jsonl(Sink):
         if missing := sorted(set().union(*apart).difference(self.path.fields)):
             more = " and ".join(f"{{{name}}}" for name in missing)
             yield "path", f"processes of one group must not write to one file: put {more} into the path"
+        if self.index is not None:
+            yield "index", "processes of one group must not write to one file, and the index is one: leave it out"
 
     def share(self, worker: int) -> None:
         """Each process writes files of its own: `app.jsonl.zst` becomes `app.worker-1.jsonl.zst`."""
-        text = self.path.text
-        end = re.search(r"(?:\.[A-Za-z0-9]+)*$", text)
-        assert end  # at least the empty text
-        self.path = Template(f"{text[: end.start()]}.worker-{worker}{end[0]}")
+        self.path = Template(_of_worker(self.path.text, worker))
+        if self.index is not None:
+            self.index = msgspec.structs.replace(self.index, name=_of_worker(self.index.name, worker))
+
+    def cuts(self) -> bool:
+        """Not where it copies them."""
+        return self.line != "raw" or self.match is not None
 
     async def probe(self) -> None:
         """The folder, or the nearest one above it that exists, must take files."""
@@ -121,16 +134,19 @@ class Jsonl(Sink):
 
     async def send(self, batches: Sequence[Batch]) -> None:
         """Append and fsync; what a full disk cut short is taken back, and the send fails to be tried again."""
-        lines: dict[str, list[bytes]] = {}
+        pieces: dict[str, list[bytes]] = {}
+        begins: dict[str, int] = {}
         for batch in batches:
             for path, part in self._paths(batch):
-                lines.setdefault(path, []).extend(part.shipped(self.line))
-        data = {path: b"\n".join([*own, b""]) for path, own in lines.items()}
+                pieces.setdefault(path, []).append(part.joined(self.line))
+                if self.index is not None and len(part):
+                    begins.setdefault(path, part.ends()[0])
+        data = {path: b"\n".join([*own, b""]) for path, own in pieces.items()}
         if new := await asyncio.to_thread(self._begin, data):
             # Written down before the first byte of it: only so can a restart cut off what came after.
             self._lengths |= new
             await self._save()
-        self._lengths = await asyncio.to_thread(self._write, data)
+        self._lengths = await asyncio.to_thread(self._write, data, begins)
 
     async def close(self) -> None:
         """Close all files, once the write of a cancelled `send` is through: it goes on in its thread."""
@@ -181,6 +197,11 @@ class Jsonl(Sink):
                 self._current[path] = file.path
                 if str(file.path) not in self._lengths:
                     new[str(file.path)] = file.length
+            if self.index is not None and self._index is None:
+                self._index = IndexFile(self._base / self.index.name, self.index.row)
+                new[str(self._index.file.path)] = self._index.file.length
+        for folder in {Path(path).parent for path, length in new.items() if not length}:
+            sync(folder)  # else a power cut may leave a row of the index and not its file
         return new
 
     def _next(self, path: Path) -> ArchiveFile:
@@ -188,15 +209,21 @@ class Jsonl(Sink):
             return ArchiveFile.own_of(path, self._own, self.rotate_bytes, self.rotate_every)
         return ArchiveFile.next_of(path, self.rotate_bytes, self.rotate_every)
 
-    def _write(self, data: dict[str, bytes]) -> Position:
+    def _write(self, data: dict[str, bytes], begins: dict[str, int]) -> Position:
         """In a thread: all files of one send, or none of them longer than before. Returns the good lengths."""
         written: list[ArchiveFile] = []
+        listed: dict[Path, int] = {}
         with self._writing:
             try:
                 for path, lines in data.items():
                     file = self._open.get(path) or self._keep_open(path, ArchiveFile(self._current[path]))
                     written.append(file)
                     file.append(self._compress(lines))
+                    if path in begins:
+                        listed[file.path] = begins[path]
+                if self._index is not None:
+                    written.append(self._index.file)  # the last: no row is on disk before its file
+                    self._index.append(listed)
                 for file in written:
                     file.sync()
             except BaseException:
@@ -205,8 +232,11 @@ class Jsonl(Sink):
                 raise
             for file in written:
                 file.keep()
+            if self._index is not None:
+                self._index.keep(listed)
             self._current = {path: file.path for path, file in self._open.items()}
-            return {str(file.path): file.length for file in self._open.values()}
+            index = [self._index.file] if self._index is not None else []
+            return {str(file.path): file.length for file in (*self._open.values(), *index)}
 
     def _keep_open(self, path: str, file: ArchiveFile) -> ArchiveFile:
         """Hold the file open, in place of the one before it, and let the oldest go when there are too many."""
@@ -222,6 +252,9 @@ class Jsonl(Sink):
             for file in self._open.values():
                 file.close()
             self._open.clear()
+            if self._index is not None:
+                self._index.file.close()
+                self._index = None
 
     @cached_property
     def _writing(self) -> Lock:
@@ -236,6 +269,13 @@ class Jsonl(Sink):
         """The folder that nothing leaves."""
         head = self.path.parts[0]
         return Path(head).parent if len(self.path.parts) == 1 else Path(head + "x").parent
+
+
+def _of_worker(path: str, worker: int) -> str:
+    """The path with the worker's number before its suffixes."""
+    end = re.search(r"(?:\.[A-Za-z0-9]+)*$", path)
+    assert end  # at least the empty text
+    return f"{path[: end.start()]}.worker-{worker}{end[0]}"
 
 
 def _safe(value: object, most: int) -> str:

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import pty
+import re
+import signal
 import subprocess
 import sys
 import unicodedata
@@ -16,8 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tailrace.cli._found import as_json, printable, readable
+from tailrace.cli._found import Shown, as_json, printable, readable
 from tailrace.cli.query import query
+from tailrace.query import search
+from tailrace.query.index import Index
+
+from ..query import agent_logs
 
 app = typer.Typer()
 app.command()(query)
@@ -189,3 +195,126 @@ def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
 def test_json_for_a_terminal_still_says_the_same(text: str) -> None:
     line = json.dumps({"message": text}, ensure_ascii=False).encode()
     assert json.loads(printable(as_json(line).decode(), "\\u{:04x}")) == {"message": text}
+
+
+def test_a_line_that_was_written_anew_is_shown_with_its_time_in_json_and_alone_as_text(archive: Path) -> None:
+    text = '{level=~".+"} | json | line_format "{{.level}}!"'
+    _, out, _ = run(text, archive)
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"timestamp": "2026-11-01T08:00:00.123000000Z", "message": "error!"},
+        {"timestamp": "2026-11-01T09:00:00.000000000Z", "message": "info!"},
+    ]
+    assert run(text, archive, "--raw", "--last", 1) == (0, b"info!\n", "")
+    assert readable(Shown(b"x", 0, {"level": "info"})).plain == "1970-01-01 00:00:00.000 INFO     x"
+
+
+def test_a_metric_is_json_lines_in_a_pipe_and_text_when_asked(archive: Path) -> None:
+    metric = "sum by (level) (count_over_time({level!=''}[1h]))".replace("''", '""')
+    code, out, err = run(metric, archive, "--to", "2026-11-01T09:00Z")
+    assert (code, err) == (0, "")
+    stamp = "2026-11-01T09:00:00.000000000Z"
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"timestamp": stamp, "labels": {"level": level}, "value": 1} for level in ("error", "info")
+    ]
+    _, out, _ = run(
+        metric, archive, "--from", "2026-11-01T08:00Z", "--to", "2026-11-01T09:00Z", "--step", "1h", "--raw"
+    )
+    assert out.splitlines() == [f"{stamp}\tlevel={level}\t1".encode() for level in ("error", "info")]
+
+
+def test_a_metric_is_a_table_on_a_terminal(archive: Path) -> None:
+    code, shown = on_terminal(['sum by (level) (count_over_time({level!=""}[1d]))', archive, "--to", "2026-11-02"])
+    assert code == 0
+    lines = [line.split() for line in re.sub(rb"\x1b\[[0-9;]*m", b"", shown).decode().splitlines()]
+    assert lines == [["level", "value"], ["error", "1"], ["info", "1"]]
+
+
+def test_numbers_that_json_does_not_know_are_text(archive: Path) -> None:
+    _, out, _ = run("1 / 0", archive)
+    assert json.loads(out)["value"] == "+Inf"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{}"], "name archives or logs"),
+        (["{}", ".", "--loki", "http://127.0.0.1:9"], "not both"),
+        (["{}", "--loki", "somewhere"], "write a URL"),
+        (["{}", "--loki", "http://127.0.0.1:9", "--labels", "a"], "is for files"),
+        (["rate({}[5m])", ".", "--limit", "1"], "not for numbers"),
+        (["{}", ".", "--step", "1m"], "--step is for metrics"),
+        (["{}", ".", "--follow", "--last", "1"], "has no end"),
+        (["{}", ".", "--from", "1h", "--to", "2h"], "--from is not before --to"),
+        (["rate({}[5m])", ".", "--from", "10w", "--step", "1s"], "choose a larger --step"),
+        (["{} | json", ".", "--sha256", "ab"], "selector and line filters alone"),
+        (["{} | json | x > ", "."], "a number, a duration (10ms)"),
+        (["absent_over_time({}[5m])", "."], "works in Loki (--loki) only"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(arguments: list[str], message: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, b"")
+    assert message in err
+
+
+def test_a_loki_that_is_not_there_is_named() -> None:
+    code, _, err = run("{}", "--loki", "http://127.0.0.1:9")
+    assert code == 1
+    assert "127.0.0.1:9" in err
+
+
+def test_what_cannot_be_counted_ends_it_with_what_would_do(archive: Path) -> None:
+    code, _, err = run("sum(count_over_time({} | json | x=~`.*` [1w]))", archive, "--to", "2026-11-02")
+    assert (code, err) == (0, "tailrace query: 1 records without a time are not counted\n")
+    code, _, err = run("sum(sum_over_time({} | json | unwrap level [1w]))", archive, "--to", "2026-11-02")
+    assert code == 1
+    assert '__error__=""' in err
+
+
+def test_in_colours_for_a_pager(archive: Path) -> None:
+    command = [sys.executable, "-c", MAIN, '{level="info"}', str(archive), "--color"]
+    assert b"\x1b[32mINFO" in subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def test_what_is_written_is_followed_until_it_is_enough_or_interrupted(archive: Path) -> None:
+    path = archive / "2026-11-01.jsonl"
+    command = [sys.executable, "-c", MAIN, '{level="info"}', str(archive), "--follow", "--from", "2026-11-01"]
+    for more in (["--limit", "2"], []):
+        with subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline() == INFO + b"\n"
+            with path.open("ab") as file:
+                file.write(INFO + b"\n")
+            assert process.stdout.readline() == INFO + b"\n"
+            if not more:
+                process.send_signal(signal.SIGINT)
+            assert process.stdout.read() in (b"", INFO + b"\n")
+            assert process.stderr.read() == b""
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("expression", "options"),
+    [
+        pytest.param('{} |= " = client.create(messages)"', [], id="a text"),
+        pytest.param('{} |= "nothing has this word"', [], id="a text that is nowhere"),
+        pytest.param(f'{{session_key="{agent_logs.key(1)}"}}', [], id="a field"),
+        pytest.param(f'{{}} |= " {agent_logs.key(1)} " | json | model != ""', [], id="steps"),
+        pytest.param("{}", ["--from", "2026-03-04T23:36:10Z", "--to", "2026-03-04T23:50:00Z"], id="a time range"),
+        pytest.param("{}", ["--last", "3", "--to", "2026-03-04T23:40:00Z"], id="the last ones"),
+    ],
+)
+def test_with_an_index_a_query_finds_the_same_in_fewer_files(
+    expression: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs = agent_logs.write(tmp_path / "logs")
+    opened: list[Path] = []
+    pieces = search._pieces
+    monkeypatch.setattr(search, "_pieces", lambda file, warn: (opened.append(file), pieces(file, warn))[1])
+    before, all_files = run(expression, logs, *options), len(opened)
+    opened.clear()
+    list(Index([logs]).files())
+    opened.clear()
+    assert run(expression, logs, *options) == before
+    assert len(opened) < all_files

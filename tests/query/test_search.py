@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cramjam
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailrace.pipeline.match import Match
 from tailrace.pipeline.record import Record
-from tailrace.query.search import archives, fields_of, search
+from tailrace.query.search import archives, decoded, fields_of, search
 
 SECOND = 10**9
 LINES = [
@@ -249,3 +250,26 @@ def test_skipping_what_cannot_match_never_skips_what_does(
     file.write_bytes(joined(lines))
     match = Match(text)
     assert found(text, file) == [line for line in lines if match.matches(Record(line, parsed=fields_of(line)), {})]
+
+
+def test_a_line_of_text_has_the_time_that_it_begins_with(tmp_path: Path) -> None:
+    lines = [b"2026-11-01 00:00:05,123 ERROR x", b"[2026-11-01T00:00:06Z] y", b"Traceback (most recent call last):"]
+    (tmp_path / "a.log").write_bytes(joined(lines))
+    start = 1_793_491_206 * SECOND
+    assert found("{}", tmp_path, end_ns=start) == lines[:1]
+    assert found("{}", tmp_path, start_ns=start) == lines[1:2]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([b'{"a":1}{"a":2}', b" "], id="two on one line, none on the next"),
+        pytest.param([b'{"a":1}{"a":2}', b'{"x":', b'{"a":3}}'], id="one over two lines"),
+        pytest.param([b'{"a":1}', b'{"a":2}'], id="one each"),
+    ],
+)
+def test_fields_stay_with_their_lines(lines: list[bytes]) -> None:
+    decoder = msgspec.json.Decoder(dict[str, Any])
+    fields, one_each = decoded(lines, decoder)
+    assert fields == [fields_of(line) for line in lines]
+    assert one_each == (lines == [b'{"a":1}', b'{"a":2}'])

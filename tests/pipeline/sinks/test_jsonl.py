@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import gzip
+import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ from tailrace.pipeline.runner import Runner
 from tailrace.pipeline.sinks import _archive_file
 from tailrace.pipeline.sinks import jsonl as module
 from tailrace.pipeline.sinks._archive_file import ArchiveFile
+from tailrace.pipeline.sinks._file_index import FileIndex
 from tailrace.pipeline.sinks.jsonl import Jsonl
 from tailrace.testing import READ_AT, ListSource, batch_of
 
@@ -443,3 +446,136 @@ async def test_beside_others_it_goes_on_in_no_file_but_its_own(tmp_path: Path) -
 
 async def _nothing() -> None:
     """Nothing is to be saved."""
+
+
+INDEX = FileIndex(name="llm_io_index.jsonl", row={"type": "llm_io", "mode": "sanitized"})
+
+
+def indexed(path: str, **options: Size | Duration) -> Jsonl:
+    sink = sink_at(path, **options)
+    sink.index = INDEX
+    return sink
+
+
+def listed(folder: Path) -> list[dict[str, object]]:
+    path = folder / INDEX.name
+    return [json.loads(row) for row in path.read_bytes().splitlines()] if path.exists() else []
+
+
+async def test_the_index_has_a_row_for_each_file_made_from_its_first_event(tmp_path: Path) -> None:
+    path = f"{tmp_path}/llm_io_{{date}}.jsonl"
+    for _ in range(2):
+        sink = indexed(path)
+        await sink.send([json_batch(b"{}", b"{}", times=[MIDNIGHT - 1, MIDNIGHT + 179_000_000])])
+        await sink.send([json_batch(b"{}")])
+        await sink.close()
+    row = {"type": "llm_io", "mode": "sanitized", "pid": os.getpid()}
+    assert listed(tmp_path) == [
+        row | {"created_at": "2026-03-04T23:59:59.999999Z", "log_path": f"{tmp_path}/llm_io_2026-03-04.jsonl"},
+        row | {"created_at": "2026-03-05T00:00:00.179000Z", "log_path": f"{tmp_path}/llm_io_2026-03-05.jsonl"},
+    ]
+
+
+async def test_each_file_of_a_rotated_series_is_listed(tmp_path: Path) -> None:
+    sink = indexed(f"{tmp_path}/a.jsonl", rotate_bytes=Size(5))
+    for n in range(3):
+        await sink.send([json_batch(b'{"n":%d}' % n)])
+    await sink.close()
+    assert [Path(str(row["log_path"])).name for row in listed(tmp_path)] == ["a.jsonl", "a.1.jsonl", "a.2.jsonl"]
+
+
+async def test_a_file_that_was_there_before_the_index_gets_its_row(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"{}\n")
+    (tmp_path / INDEX.name).write_bytes(b'\xff\n[]\n{"log_path":"elsewhere"}')
+    sink = indexed(f"{tmp_path}/a.jsonl")
+    await sink.send([json_batch(b"{}")])
+    await sink.send([json_batch(b"{}")])
+    await sink.close()
+    rows = (tmp_path / INDEX.name).read_bytes().splitlines()
+    assert rows[:3] == [b"\xff", b"[]", b'{"log_path":"elsewhere"}']
+    assert [json.loads(row)["log_path"] for row in rows[3:]] == [f"{tmp_path}/a.jsonl"]
+
+
+async def test_on_a_full_disk_neither_the_file_nor_its_row_is_there(tmp_path: Path) -> None:
+    sink = indexed(f"{tmp_path}/a.jsonl")
+    for room in (0, 4, 8, 50):
+        with disk_with(room, "a.jsonl", INDEX.name), pytest.raises(OSError, match="No space left"):
+            await sink.send([json_batch(b'{"n":1}')])
+        assert not any(files(tmp_path).values())
+    await sink.send([json_batch(b'{"n":1}')])
+    await sink.close()
+    assert (len(listed(tmp_path)), files(tmp_path)["a.jsonl"]) == (1, b'{"n":1}\n')
+
+
+@pytest.mark.parametrize("lag", [0, 3], ids=["saved after each send", "saved late"])
+async def test_killed_at_any_moment_files_and_index_agree_and_every_record_is_there_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lag: int
+) -> None:
+    """The disk is copied at each write, in its middle too, each fsync and each save: so it looks after `kill -9`."""
+    sends = [[b'{"k":"%d","id":%d}' % (n % 3 + n // 4, 2 * n + m) for m in range(2)] for n in range(6)]
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    saved: list[tuple[Position, int]] = [({}, 0)]
+    moments: list[tuple[Path, Position, int]] = []
+    write, fdatasync = os.write, os.fdatasync
+
+    def moment() -> None:
+        copy = tmp_path / str(len(moments))
+        shutil.copytree(tmp_path / "run", copy)
+        moments.append((copy, *saved[-1]))
+
+    def in_two(fd: int, data: bytes) -> int:
+        half = write(fd, bytes(data)[: max(1, len(data) // 2)])
+        moment()
+        return half
+
+    def synced(fd: int) -> None:
+        moment()
+        fdatasync(fd)
+        moment()
+
+    async def run(first: int, position: Position, *, lag: int) -> None:
+        done = first
+        sink = indexed("archive/{k}.jsonl", rotate_bytes=Size(40))
+
+        async def save() -> None:
+            saved.append((sink.position(), done))
+
+        sink.resume(position, save)
+        for n, lines in enumerate(sends[first:], first):
+            await sink.send([json_batch(*lines)])
+            done = n + 1
+            if n % (lag + 1) == lag:
+                await save()
+        await sink.close()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", in_two)
+        patch.setattr(os, "fdatasync", synced)
+        await run(0, {}, lag=lag)
+    assert len(moments) > 50
+    for folder, position, done in moments:
+        monkeypatch.chdir(folder)
+        await run(done, position, lag=0)
+        found = files(Path("archive"))
+        rows = [json.loads(row)["log_path"] for row in found.pop(INDEX.name).splitlines()]
+        assert sorted(rows) == [f"archive/{name}" for name in found]
+        assert sorted(json.loads(line)["id"] for data in found.values() for line in data.splitlines()) == [*range(12)]
+
+
+def test_an_index_that_would_not_do_is_refused() -> None:
+    sink = indexed("archive/{k}.jsonl")
+    assert [*sink.check()] == []
+    assert [option for option, _ in sink.beside([])] == ["index"]
+    for name in ("../x.jsonl", "a/b.jsonl", "", ".hidden"):
+        sink.index = FileIndex(name=name)
+        assert [option for option, _ in sink.check()] == ["index.name"]
+
+
+def test_each_of_several_processes_has_an_index_of_its_own() -> None:
+    sink = indexed("archive/{k}.jsonl")
+    sink.share(1)
+    assert (sink.path.text, sink.index and sink.index.name) == (
+        "archive/{k}.worker-1.jsonl",
+        "llm_io_index.worker-1.jsonl",
+    )
