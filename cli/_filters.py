@@ -190,7 +190,7 @@ def _archives_of(config: Path) -> list[Path]:
     except ConfigError as error:
         show(error.problems, sys.stderr)
         raise typer.Exit(EXIT_CODE) from None
-    folders = sorted({sink._base for sink in loaded.sinks.values() if isinstance(sink, Jsonl)})
+    folders = sorted({sink.folder for sink in loaded.sinks.values() if isinstance(sink, Jsonl)})
     return [
         folder
         for folder in folders

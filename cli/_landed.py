@@ -72,7 +72,7 @@ def look(sink: Sink, part: Batch, *, sure: bool, secrets: bool) -> Spot:
 def _in_archive(sink: Jsonl, part: Batch, *, sure: bool) -> Spot:
     (line,) = part.shipped(sink.line)
     stamped = not sure and line.startswith(_STAMP) and part.records[0].format == "text" and sink.line == "json"
-    ((path, _),) = sink._paths(part)
+    ((path, _),) = sink.paths(part)
     files = list(_files(Path(path), sink, sure=sure))
     for file in files:
         places = list(_places(file, line, stamped=stamped))

@@ -278,7 +278,7 @@ def _sent(sink: Sink, batch: Batch) -> list[Sent]:
         shown = streams.shown(entries)
         lines, metadata = [line for line, _ in shown], [pairs for _, pairs in shown]
     paths: dict[int, str] = {}
-    if records and (parts := getattr(sink, "_paths", None)) is not None:
+    if records and (parts := getattr(sink, "paths", None)) is not None:
         paths = {id(record): path for path, part in parts(batch) for record in part.records}
     return [
         Sent(

@@ -111,7 +111,7 @@ class Jsonl(Sink):
 
     async def probe(self) -> None:
         """The folder, or the nearest one above it that exists, must take files."""
-        folder = self._base.absolute()
+        folder = self.folder.absolute()
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
@@ -137,7 +137,7 @@ class Jsonl(Sink):
         pieces: dict[str, list[bytes]] = {}
         begins: dict[str, int] = {}
         for batch in batches:
-            for path, part in self._paths(batch):
+            for path, part in self.paths(batch):
                 pieces.setdefault(path, []).append(part.joined(self.line))
                 if self.index is not None and len(part):
                     begins.setdefault(path, part.ends()[0])
@@ -152,7 +152,7 @@ class Jsonl(Sink):
         """Close all files, once the write of a cancelled `send` is through: it goes on in its thread."""
         await asyncio.to_thread(self._close)
 
-    def _paths(self, batch: Batch) -> Iterable[tuple[str, Batch]]:
+    def paths(self, batch: Batch) -> Iterable[tuple[str, Batch]]:
         """The batch in parts by the path they go to."""
         fields = self.path.fields
         if not fields:
@@ -198,7 +198,7 @@ class Jsonl(Sink):
                 if str(file.path) not in self._lengths:
                     new[str(file.path)] = file.length
             if self.index is not None and self._index is None:
-                self._index = IndexFile(self._base / self.index.name, self.index.row)
+                self._index = IndexFile(self.folder / self.index.name, self.index.row)
                 new[str(self._index.file.path)] = self._index.file.length
         for folder in {Path(path).parent for path, length in new.items() if not length}:
             sync(folder)  # else a power cut may leave a row of the index and not its file
@@ -265,7 +265,7 @@ class Jsonl(Sink):
         return COMPRESS.get(Path(self.path.text).suffix, lambda data: data)
 
     @cached_property
-    def _base(self) -> Path:
+    def folder(self) -> Path:
         """The folder that nothing leaves."""
         head = self.path.parts[0]
         return Path(head).parent if len(self.path.parts) == 1 else Path(head + "x").parent
