@@ -238,6 +238,12 @@ class Batch:
             return self.columns.to_json()
         return [r.line if r.format == "json" and not r.added else r.to_json() for r in self._records]
 
+    def forget(self) -> None:
+        """Let go of what nobody needs behind the chain: the batch may wait for its sinks for long."""
+        self.sent = ((), ())
+        if self.columns is not None:
+            self.columns.forget()
+
     def joined(self, line: LineForm) -> bytes:
         """The same in one piece, a line break between them."""
         if self.columns is not None and (line == "raw" or self.columns.is_json):

@@ -63,8 +63,7 @@ class Chain:
         clock.set_times(batch)
         if see:
             see(len(self.stages) + 1, batch)
-        if batch.columns is not None:
-            batch.columns.forget()
+        batch.forget()
         return batch
 
     def clean_dead(self, dead: Sequence[Dead]) -> list[Dead]:

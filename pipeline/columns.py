@@ -198,7 +198,7 @@ class Columns(msgspec.Struct, gc=False):
         return self.format == "json" and not self.extended
 
     def forget(self) -> None:
-        """Let go of what can be made again: a batch may wait for its sinks for long."""
+        """Let go of what can be made again."""
         self._text = None
 
     def read(

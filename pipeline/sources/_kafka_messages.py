@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from operator import itemgetter
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, overload
 
 from ..batch import Chunk, Position
 
@@ -41,6 +42,31 @@ class Message(Protocol):
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]:
         """Names may come more than once."""
+
+
+class _Times(Sequence[int | None]):
+    """When messages were made, in Unix ns: looked at only where no stage finds a time."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self._messages = messages
+
+    @cached_property
+    def _all(self) -> list[int | None]:
+        times = [message.timestamp for message in self._messages]
+        return [time * 1_000_000 if time >= 0 else None for time in times]
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @overload
+    def __getitem__(self, place: int) -> int | None: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[int | None]: ...
+    def __getitem__(self, place: int | slice) -> int | None | list[int | None]:
+        return self._all[place]
+
+    def __iter__(self) -> Iterator[int | None]:
+        return iter(self._all)
 
 
 class Messages:
@@ -88,7 +114,6 @@ class Messages:
             good, dead, long = self._sort(messages)
             values = [message.value or b"" for message in good]
         sent = next((message.timestamp for message in messages if message.timestamp >= 0), 0)
-        times: list[int] = [message.timestamp for message in good]
         first, end = messages[0].offset, messages[-1].offset + 1
         return Chunk(
             partition,
@@ -98,9 +123,7 @@ class Messages:
             labels,
             sum(sizes),
             long=long,
-            times=[time * 1_000_000 for time in times]
-            if min(times, default=0) >= 0
-            else [time * 1_000_000 if time >= 0 else None for time in times],
+            times=_Times(good),
             # Not the clock: another process that reads the same must make the same of it.
             read_at_ns=sent * 1_000_000,
             fields={name: list(map(read, good)) for name, read in self._fields.items()},

@@ -280,7 +280,13 @@ def test_what_is_written_is_followed_until_it_is_enough_or_interrupted(archive: 
     path = archive / "2026-11-01.jsonl"
     command = [sys.executable, "-c", MAIN, '{level="info"}', str(archive), "--follow", "--from", "2026-11-01"]
     for more in (["--limit", "2"], []):
-        with subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        # Who runs the tests in the background has the signal ignored, and what is started from there too.
+        with subprocess.Popen(
+            [*command, *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process:
             assert process.stdout is not None
             assert process.stderr is not None
             assert process.stdout.readline() == INFO + b"\n"

@@ -69,7 +69,7 @@ def test_a_chunk_knows_its_times_and_the_offset_after_its_last_message() -> None
     (chunk,) = chunks(Message(5, b"one", 1_700_000_000_001), Message(9, b"two\n", -1))
     assert chunk.lines == [b"one", b"two"]
     assert chunk.offsets == [5, 9]
-    assert chunk.times == [1_700_000_000_001_000_000, None]
+    assert list(chunk.times) == [1_700_000_000_001_000_000, None]
     assert chunk.position == {"claim": "c", "offset": 10}
     assert chunk.read_at_ns == 1_700_000_000_001_000_000
 
