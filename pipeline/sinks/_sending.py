@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from itertools import chain
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import cramjam
 
@@ -20,6 +20,9 @@ from ..batch import Batch
 from ..record import Record
 from ._answer import Answer
 from ._streams import Entry, Parts, Streams, regroup
+
+if TYPE_CHECKING:
+    from ._refusal import Reason
 
 NANOS = 1_000_000_000
 SMALL = 16 << 10
@@ -154,7 +157,7 @@ class Plan:
 
     def after(self, push: Push, answer: Answer) -> Outcome | None:
         """What is to be done after an answer that is not 204; None: all of it again."""
-        from ._refusal import Reason, brief
+        from ._refusal import Reason, brief  # 5 ms for its patterns, which few runs need
 
         # An ingester that gets more than its gRPC limit says so in a 500.
         if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or "message larger than max" in answer.text:
@@ -169,7 +172,7 @@ class Plan:
 
     def _refused(self, push: Push, text: str) -> Outcome:
         """Something in this push can never be taken."""
-        from ._refusal import Reason, brief, judge  # 5 ms for its patterns, which few runs need
+        from ._refusal import Reason, brief, judge
 
         entries = push.entries()
         verdict = judge(text, self._streams.sent(entries))

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -317,7 +317,12 @@ def test_with_an_index_a_query_finds_the_same_in_fewer_files(
     logs = agent_logs.write(tmp_path / "logs")
     opened: list[Path] = []
     pieces = search._pieces
-    monkeypatch.setattr(search, "_pieces", lambda file, warn: (opened.append(file), pieces(file, warn))[1])
+
+    def opening(file: Path, warn: Callable[[str], None]) -> Iterator[bytes]:
+        opened.append(file)
+        return pieces(file, warn)
+
+    monkeypatch.setattr(search, "_pieces", opening)
     before, all_files = run(expression, logs, *options), len(opened)
     opened.clear()
     list(Index([logs]).files())
