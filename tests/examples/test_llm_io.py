@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,4 +98,8 @@ def files() -> list[Path]:
 
 
 def size() -> int:
-    return sum(path.stat().st_size for path in files())
+    total = 0
+    for path in files():
+        with suppress(FileNotFoundError):  # a start takes back a file of which nothing was settled
+            total += path.stat().st_size
+    return total
