@@ -25,12 +25,14 @@ COMMANDS = {
     "patcher": "patcher",
     "errors": "errors",
     "trace": "trace",
+    "mcp": "mcp",
     "replay": "replay",
     "torture": "torture",
     "components": "components",
     "schema": "schema",
     "dlq": "dlq",
     "new": "new",
+    "convert": "convert",
 }
 """What each command is called in the file of its name."""
 

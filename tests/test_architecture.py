@@ -11,7 +11,7 @@ import pytest
 from tailrace.pipeline import discover
 
 ROOT = Path(__file__).parent.parent
-PRODUCT = ("cli", "config", "pipeline", "query", "replay", "stages", "testing", "torture")
+PRODUCT = ("cli", "config", "convert", "pipeline", "query", "replay", "stages", "testing", "torture")
 
 MAY_IMPORT = {
     "pipeline": {"pipeline"},
@@ -20,8 +20,10 @@ MAY_IMPORT = {
     "stages": {"pipeline", "stages/_tracebacks"},
     "stages/_tracebacks": {"stages/_tracebacks"},
     "config": {"pipeline", "pipeline/sources", "pipeline/sinks", "stages", "config"},
+    "convert": {"pipeline", "pipeline/sources", "pipeline/sinks", "config", "convert"},
     "testing": {"pipeline", "config", "testing"},
     "query": {"pipeline", "stages", "config", "query"},
+    "query/mcp": {"pipeline", "stages", "config", "query", "query/mcp", ""},
     "replay": {"pipeline", "pipeline/sources", "pipeline/sinks", "stages", "config", "query", "replay"},
     "torture": {"torture"},
     "cli": {
@@ -30,7 +32,9 @@ MAY_IMPORT = {
         "pipeline/sinks",
         "stages",
         "config",
+        "convert",
         "query",
+        "query/mcp",
         "replay",
         "testing",
         "torture",

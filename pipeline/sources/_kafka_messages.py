@@ -62,7 +62,7 @@ class _Times(Sequence[int | None]):
     def __getitem__(self, place: int) -> int | None: ...
     @overload
     def __getitem__(self, place: slice) -> list[int | None]: ...
-    def __getitem__(self, place: int | slice) -> int | None | list[int | None]:
+    def __getitem__(self, place: int | slice) -> int | list[int | None] | None:
         return self._all[place]
 
     def __iter__(self) -> Iterator[int | None]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from ..services._server import NotInstalled, Server
+from ..services.jaeger import Jaeger
 from ..services.kafka import Kafka
 from ..services.loki import Loki
 from ..services.prometheus import Prometheus
@@ -27,6 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def loki(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
     with _started(Loki, tmp_path_factory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
+    with _started(Jaeger, tmp_path_factory) as server:
         yield server
 
 

@@ -33,7 +33,10 @@ def install(server: type[Server]) -> None:
         server.complete(made)
         for program in server.programs:
             subprocess.run(
-                [made / program, "--version"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                [made / program, *server.tells_version],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
             )
         shutil.rmtree(server.home(), ignore_errors=True)
         made.rename(server.home())

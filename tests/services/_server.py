@@ -42,6 +42,8 @@ class Server:
     """What the folder in the cache holds."""
     images: ClassVar[Mapping[str, tuple[str, ...]]]
     """Container images of this version, and the paths of the programs inside."""
+    tells_version: ClassVar[tuple[str, ...]] = ("--version",)
+    """What its programs are asked for their version with: shows that they run."""
     ports_needed: ClassVar[int] = 1
 
     def __init__(self, folder: Path, *flags: str) -> None:

@@ -1,0 +1,1 @@
+"""The MCP server: agents ask archives, Loki and Prometheus, and can change nothing."""
