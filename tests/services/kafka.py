@@ -219,7 +219,9 @@ class Kafka(Server):
         """Set the offset of a group without members."""
         from aiokafka import AIOKafkaConsumer, TopicPartition
 
-        async with AIOKafkaConsumer(bootstrap_servers=self.address, group_id=group) as client:
+        # Else it commits once more when it is closed, and by then it may be at the end.
+        alone = AIOKafkaConsumer(bootstrap_servers=self.address, group_id=group, enable_auto_commit=False)
+        async with alone as client:
             client.assign([TopicPartition(topic, partition)])
             await client.commit({TopicPartition(topic, partition): offset})
 
