@@ -156,7 +156,7 @@ METRICS = [
     "last_over_time({APP} | json | unwrap tokens_input [10m]) by (session)",
     "sum by (model) (sum_over_time({APP} | json | unwrap bytes(size) [10m]))",
     # Of sums that are never equal: which of two equal ones is the second, Loki leaves to chance.
-    'topk(2, sum by (model) (sum_over_time({APP} | json | model!="" | unwrap duration_ms [30m])))',
+    'topk(2, sum by (model) (sum_over_time({APP} | json | model!="" | unwrap duration_ms | __error__="" [30m])))',
     "bottomk(1, sum by (level) (bytes_over_time({APP}[30m])))",
     "avg(count_over_time({APP}[10m]))",
     "max by (level) (count_over_time({APP}[10m]))",
