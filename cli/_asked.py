@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..pipeline.match import MatchError, Node
-from ..query import logql, loki
+from ..query import logql, loki, metrics
 from ..query.follow import Follower
 from ..query.local import Reader
 from ..query.logql import Logs, Metric, OnlyLoki, Range
@@ -133,18 +133,7 @@ def _moments(asked: Asked, query: Metric | None) -> Moments:
 
 def _source(asked: Asked, files: list[Path]) -> Callable[[Range, Keyed, int, int], Iterator[list[Row]]]:
     def rows(metric: Range, keyed: Keyed, start_ns: int, end_ns: int) -> Iterator[list[Row]]:
-        names = [*(keyed.names or ()), *keyed.extra]
-        if metric.unwrap is not None:
-            names += [metric.unwrap.name, *(name for step in metric.unwrap.after for name in step.names)]
-        reader = Reader(
-            metric.logs,
-            labels=asked.labels,
-            names=names,
-            whole=keyed.names is None,
-            timed=True,
-            start_ns=start_ns,
-            end_ns=end_ns,
-        )
+        reader = metrics.reader(metric, keyed, start_ns, end_ns, asked.labels)
         yield from reader.rows(files, asked.warn)
         if reader.untimed:
             asked.warn(f"{reader.untimed} records without a time are not counted")

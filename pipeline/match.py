@@ -13,6 +13,7 @@ from .options import Regex
 from .record import Record
 
 __all__ = [
+    "COMPARE",
     "And",
     "Field",
     "Line",

@@ -7,9 +7,11 @@ import operator
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from ..pipeline.match import COMPARE
+from .local import Reader
 from .logql import Aggregate, Binary, Grouping, Metric, Range, Scalar
 from .row import DETAILS, ERROR, Row
 
@@ -74,6 +76,15 @@ class Keyed(NamedTuple):
 
 Source: TypeAlias = Callable[[Range, Keyed, int, int], Iterator[list[Row]]]
 """Rows for a range function from a time up to, not including, another."""
+
+
+def reader(metric: Range, keyed: Keyed, start_ns: int, end_ns: int, labels: Sequence[str] | None = None) -> Reader:
+    """What reads the rows of a range function from files; `labels` as of `Reader`."""
+    names = [*(keyed.names or ()), *keyed.extra]
+    if metric.unwrap is not None:
+        names += [metric.unwrap.name, *(name for step in metric.unwrap.after for name in step.names)]
+    whole = keyed.names is None
+    return Reader(metric.logs, labels=labels, names=names, whole=whole, timed=True, start_ns=start_ns, end_ns=end_ns)
 
 
 def ranges(metric: Metric) -> Iterator[Range]:
@@ -409,20 +420,12 @@ ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
     "%": lambda left, right: math.fmod(left, right) if right else math.nan,
     "^": _power,
 }
-COMPARISON: Mapping[str, Callable[[float, float], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
 
 
 def _binary(metric: Binary, left: Matrix | float, right: Matrix | float) -> Matrix | float:
     op = metric.op
     if isinstance(left, float) and isinstance(right, float):
-        return ARITHMETIC[op](left, right) if op in ARITHMETIC else float(COMPARISON[op](left, right))
+        return ARITHMETIC[op](left, right) if op in ARITHMETIC else float(COMPARE[op](left, right))
     if op in ("and", "or", "unless"):
         if isinstance(left, float) or isinstance(right, float):
             raise MetricError(f"{op} joins two metrics, not a metric and a number")
@@ -444,8 +447,8 @@ def _binary(metric: Binary, left: Matrix | float, right: Matrix | float) -> Matr
             if op in ARITHMETIC:
                 result[k] = ARITHMETIC[op](*pair)
             elif metric.bool:
-                result[k] = float(COMPARISON[op](*pair))
-            elif COMPARISON[op](*pair):
+                result[k] = float(COMPARE[op](*pair))
+            elif COMPARE[op](*pair):
                 result[k] = others[labels][k]
         if result:
             found[labels] = result

@@ -107,7 +107,7 @@ def archives(paths: Iterable[Path]) -> list[Path]:
         if path.is_dir():
             inside = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
             names = [n for n in inside if ARCHIVE.fullmatch(n.name) and not any(p.startswith(".") for p in n.parts)]
-            files.update(dict.fromkeys(path / name for name in sorted(names, key=_order)))
+            files.update(dict.fromkeys(path / name for name in sorted(names, key=written_order)))
         elif path.exists():
             files[path] = None
         else:
@@ -115,7 +115,8 @@ def archives(paths: Iterable[Path]) -> list[Path]:
     return list(files)
 
 
-def _order(name: Path) -> tuple[list[list[tuple[int, str]]], int, str]:
+def written_order(name: Path) -> tuple[list[list[tuple[int, str]]], int, str]:
+    """A key that sorts names as their files were written: numbers by value, rotated files behind each other."""
     found = ARCHIVE.fullmatch(name.name)
     stem, part = (found["stem"], int(found["part"] or 0)) if found else (name.name, 0)
     pieces = [re.findall(r"(\d*)(\D*)", text) for text in (*name.parent.parts, stem)]

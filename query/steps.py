@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,21 +13,12 @@ import re2
 
 from ..pipeline.ack import Ack
 from ..pipeline.batch import Batch
-from ..pipeline.match import Field, Node
+from ..pipeline.match import COMPARE, Field, Node
 from ..pipeline.record import Record
 from . import units
 from .row import DETAILS, ERROR, Row, flattened, sanitized
 from .template import Template
 
-COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "=": operator.eq,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
 _ANSI = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 _PAIR = re.compile(rb'([^\s="]+)(?:=(?:"((?:[^"\\]|\\.)*)("?)|([^\s"]*)))?|(\S)')
 _NO_ACK = Ack(None, 0, ())

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from stat import S_ISDIR, S_ISREG
 
-from ..search import ARCHIVE, _order
+from ..search import ARCHIVE, written_order
 
 _STEP = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe in the way is not waited for
 
@@ -91,7 +91,7 @@ class Folders:
             names = [PurePosixPath(*parts) for parts in _listed(descriptor, ())]
         finally:
             os.close(descriptor)
-        return [self._held_path(root, (*inside, *name.parts)) for name in sorted(map(Path, names), key=_order)]
+        return [self._held_path(root, (*inside, *name.parts)) for name in sorted(map(Path, names), key=written_order)]
 
     def _held_path(self, root: Path, inside: tuple[str, ...]) -> Held:
         held = Held(root.joinpath(*inside))

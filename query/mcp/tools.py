@@ -15,7 +15,7 @@ from ...pipeline.match import MatchError
 from ...pipeline.options import Duration
 from ...pipeline.record import rfc3339
 from ...stages._timestamps import Clock
-from .. import llm, patcher
+from .. import llm, metrics, patcher
 from ..errors import errors
 from ..find import Wanted, each, find
 from ..index import Indexed
@@ -292,12 +292,7 @@ class Tools:
 
     def _source(self, files: Sequence[Held]) -> Callable[[Range, Keyed, int, int], Iterator[list[Row]]]:
         def rows(metric: Range, keyed: Keyed, start_ns: int, end_ns: int) -> Iterator[list[Row]]:
-            names = [*(keyed.names or ()), *keyed.extra]
-            if metric.unwrap is not None:
-                names += [metric.unwrap.name, *(name for step in metric.unwrap.after for name in step.names)]
-            reader = Reader(
-                metric.logs, names=names, whole=keyed.names is None, timed=True, start_ns=start_ns, end_ns=end_ns
-            )
+            reader = metrics.reader(metric, keyed, start_ns, end_ns)
             for _, found in self._archive.rows(reader, files):
                 yield found
             if reader.untimed:
