@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from . import _image
 from ._install import install
 from ._server import HERE, NotInstalled, Server
 
@@ -28,15 +29,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m tests.services", description="The real servers that tests use.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     getting = verbs.add_parser("install", help="put servers into the cache (all of them, unless named)")
-    getting.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    getting.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*NAMES, "image"]))
     running = verbs.add_parser("run", help="run one until Ctrl-C, its data in a temporary folder")
     running.add_argument("name", choices=NAMES)
     chosen = parser.parse_args()
     try:
         if chosen.verb == "install":
-            for name in chosen.names or NAMES:
+            for name in chosen.names or [*NAMES, "image"]:
+                if name == "image":
+                    _image.install()
+                    continue
                 if name not in NAMES:
-                    parser.error(f"no server {name!r}; there are: {', '.join(NAMES)}")
+                    parser.error(f"no server {name!r}; there are: {', '.join(NAMES)}, and image")
                 install(server_class(name))
             return 0
         with (
