@@ -164,12 +164,13 @@ def _numbered_at(text: bytes, place: int) -> tuple[int, int]:
 
 def _still_escaped(text: bytes) -> Iterator[bytes]:
     """The `_numbered` lines with escapes in them, with their numbers."""
-    place = text.find(b"\\")
-    while place >= 0:
-        start, (_, end) = text.rfind(_SEPARATOR, 0, place), _numbered_at(text, place)
-        if ESCAPE.search(text, place, end):
-            yield text[start:end]
-        place = text.find(b"\\", end)
+    found = ESCAPE.search(text)
+    while found:
+        place = found.start()
+        start, end = text.rfind(_SEPARATOR, 0, place), text.find(_SEPARATOR, place)
+        end = len(text) if end < 0 else end
+        yield text[start:end]
+        found = ESCAPE.search(text, end)
 
 
 class _Lines:
