@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test live lint format check bench bench-quick bench-lock torture memory services docs lock clean
+.PHONY: help demo test live lint format check bench bench-quick bench-lock torture memory services docs screenshots lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,9 @@ docs: $(READY) ## write docs/reference anew from the code
 	@$(BIN)/tailrace components > docs/reference/components.md.new
 	@$(BIN)/tailrace schema > docs/reference/schema.json.new
 	@cd docs/reference && mv components.md.new components.md && mv schema.json.new schema.json
+
+screenshots: services ## make the pictures of the status page in docs/how-to anew
+	@$(BIN)/python -m tailrace.tests.live.screenshots
 
 lock: $(READY) ## pin the newest versions that pyproject.toml allows
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv

@@ -16,6 +16,7 @@ COMMANDS = {
     "test": "run_tests",  # pytest takes a function named `test` for one of its own
     "explain": "explain",
     "status": "status",
+    "top": "top",
     "tap": "tap",
     "why": "why",
     "query": "query",

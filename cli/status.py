@@ -49,8 +49,11 @@ def status(
         _print(told)
 
 
-def status_of(home: Home) -> Status:
-    """What the state folder tells, and what the run that holds it adds. Raises StateError and OSError."""
+def status_of(home: Home, *, brief: bool = False) -> Status:
+    """What the state folder tells, and what the run that holds it adds. Raises StateError and OSError.
+
+    `brief`: of the run's partitions only those to look at first.
+    """
     from ..pipeline.component import Source
     from ..pipeline.dead_letter import FILE, DeadLetter
     from ..pipeline.division import folders
@@ -67,27 +70,28 @@ def status_of(home: Home) -> Status:
     else:
         told = of_state(home.state, home.sources, home.sinks, extent)
     if told.running and home.exporter is not None:
-        running = _ask(home.exporter.listen.host, home.exporter.listen.port)
+        running = _ask(home.exporter.listen.host, home.exporter.listen.port, brief=brief)
         if running is not None and running.pid == told.pid:
             running.dead_letters = told.dead_letters
             return running
     return told
 
 
-def _ask(host: str, port: int) -> Status | None:
+def _ask(host: str, port: int, *, brief: bool) -> Status | None:
     """The status by the run itself; None where nobody answers, or somebody else."""
     import urllib.request
     from http.client import HTTPException
 
     import msgspec
 
-    from ..pipeline.status import Status
+    from ..pipeline.status import MINIMAL, Status
 
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/-/status"
+    request = urllib.request.Request(url, headers={"Prefer": MINIMAL} if brief else {})
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(url, timeout=PATIENCE) as answer:
+        with direct.open(request, timeout=PATIENCE) as answer:
             return msgspec.json.decode(answer.read(), type=Status)
     except (OSError, HTTPException, ValueError):
         return None
@@ -99,9 +103,9 @@ def _print(told: Status) -> None:
 
     from ._found import printable
 
-    console = Console()
+    console = Console(markup=False)  # a name in brackets is no style
     who = f"running, pid {told.pid or 'unknown'}" if told.running else "not running"
-    age = "never saved" if told.checkpoint_age is None else f"saved {_span(told.checkpoint_age)} ago"
+    age = "never saved" if told.checkpoint_age is None else f"saved {span(told.checkpoint_age)} ago"
     console.print(f"tailrace {told.version}".rstrip() + f": {who}", highlight=False)
     console.print(f"state {printable(told.state)}, positions {age}", highlight=False, markup=False)
     if told.running and not told.version:
@@ -127,12 +131,15 @@ def _print(told: Status) -> None:
     console.print(f"\ndead letters: {letters or 'none'}", highlight=False, markup=False)
     if told.dead_letter_problem:
         console.print(f"the dead letter cannot be written: {told.dead_letter_problem}", style="red", markup=False)
+    for trouble in told.troubles[:5]:
+        ago = span(max(0.0, (told.at or trouble.at) - trouble.at))
+        console.print(f"{ago} ago: {printable(trouble.line())}", highlight=False)
 
 
 def _file(one: PartitionStatus) -> tuple[str, ...]:
     lag = "" if one.lag_bytes is None else f"{one.lag_bytes:,} B"
     if one.lag_seconds:
-        lag += f", {_span(one.lag_seconds)}"
+        lag += f", {span(one.lag_seconds)}"
     left = "" if not one.books else str(sum(abs(books.residual) for books in one.books.values()))
     return (one.source, one.path or one.partition, f"{one.position:,}", _number(one.size), lag, left, one.error)
 
@@ -147,7 +154,8 @@ def _number(count: int | None) -> str:
     return "" if count is None else f"{count:,}"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A time for people, in one unit."""
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

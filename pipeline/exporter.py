@@ -25,7 +25,8 @@ from .component import ProbeError
 from .meter import BUCKETS, Meter
 from .pages import Page, Pages
 from .runner import Runner
-from .status import of_run
+from .status import MINIMAL, foremost, of_run
+from .status_page import status_page
 
 STALLED_SECONDS = 120.0
 """Not healthy when records wait for a sink that has taken nothing for this long."""
@@ -33,7 +34,7 @@ COMPONENT = ["kind", "component"]
 
 
 class Exporter(Collector):
-    """Serves `/metrics`, `/-/ready`, `/-/healthy` and `/-/status` for one run."""
+    """Serves `/metrics`, `/-/ready`, `/-/healthy` and `/-/status` for one run, and `/`, which shows it to people."""
 
     def __init__(self, runner: Runner, listen: str, version: str) -> None:
         self.runner = runner
@@ -42,6 +43,7 @@ class Exporter(Collector):
         self.host, self.port = host.strip("[]") or "127.0.0.1", int(port)
         self._pages = Pages(
             {
+                "/": status_page,
                 "/metrics": self._metrics,
                 "/-/ready": self._ready,
                 "/-/healthy": self._healthy,
@@ -92,8 +94,11 @@ class Exporter(Collector):
         return _verdict(self.runner.chain.clean(self.unhealthy()))
 
     async def _status(self, headers: Mapping[str, str]) -> Page:
-        status = self._clean(msgspec.to_builtins(of_run(self.runner, self.version)))
-        return Page(msgspec.json.encode(status), "application/json; charset=utf-8")
+        status = of_run(self.runner, self.version)
+        if headers.get("prefer") == MINIMAL:
+            status.partitions = foremost(status.partitions)
+        body = msgspec.json.encode(self._clean(msgspec.to_builtins(status)))
+        return Page(body, "application/json; charset=utf-8")
 
     def _clean(self, value: Any) -> Any:
         """Texts in it without what the stages hide: a path, or what a sink's last send failed with, may hold it."""

@@ -15,6 +15,7 @@ from .component import ProbeError
 from .http_client import Client
 from .pages import Page, Pages
 from .status import Status, merged
+from .status_page import status_page
 
 PORT = "port"
 """The file in a worker's folder that tells where it answers on this machine."""
@@ -37,6 +38,7 @@ class Merged:
         """Of the process that started the workers."""
         self._pages = Pages(
             {
+                "/": status_page,
                 "/metrics": self._metrics,
                 "/-/ready": lambda headers: self._verdict("/-/ready"),
                 "/-/healthy": lambda headers: self._verdict("/-/healthy"),
@@ -57,7 +59,7 @@ class Merged:
         await self._pages.close()
 
     async def _metrics(self, headers: Mapping[str, str]) -> Page:
-        pages = await self._ask("/metrics", headers.get("accept", ""))
+        pages = await self._ask("/metrics", {"Accept": headers.get("accept", "")})
         served = [page for page in pages if page.status == HTTPStatus.OK]
         text = merge([page.body.decode() if page.status == HTTPStatus.OK else "" for page in pages])
         return Page(text.encode(), served[0].type if served else Page(b"").type)
@@ -68,22 +70,22 @@ class Merged:
         return Page("".join(wrong or ["ok\n"]).encode(), status=max(page.status for page in pages))
 
     async def _status(self, headers: Mapping[str, str]) -> Page:
-        pages = await self._ask("/-/status")
+        pages = await self._ask("/-/status", {"Prefer": headers.get("prefer", "")})
         if any(page.status != HTTPStatus.OK for page in pages):
             return Page(b"not all workers answer\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
         told = [msgspec.json.decode(page.body, type=Status) for page in pages]
         body = msgspec.json.encode(merged(told, self._state, self._pid))
         return Page(body, "application/json; charset=utf-8")
 
-    async def _ask(self, path: str, accept: str = "*/*") -> list[Page]:
-        return await asyncio.gather(*(_page(folder, path, accept) for folder in self._folders))
+    async def _ask(self, path: str, headers: Mapping[str, str] = {}) -> list[Page]:
+        return await asyncio.gather(*(_page(folder, path, headers) for folder in self._folders))
 
 
-async def _page(folder: Path, path: str, accept: str) -> Page:
+async def _page(folder: Path, path: str, headers: Mapping[str, str]) -> Page:
     """What a worker answers."""
     try:
         url = f"http://127.0.0.1:{int((folder / PORT).read_text())}"
-        client = Client(url, headers={"Accept": accept}, timeout=PATIENCE)
+        client = Client(url, headers=dict(headers), timeout=PATIENCE)
         answer = await client.request("GET", url + path)
         await client.close()
         return Page(answer.body, answer.headers.get("Content-Type", Page(b"").type), HTTPStatus(answer.status))

@@ -8,6 +8,7 @@ import itertools
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from pathlib import Path
@@ -64,6 +65,8 @@ class Runner:
         self.meters = {name: Meter("source", name) for name in sources}
         self.saved_at = time.monotonic()
         """When the checkpoint was last known to be true, for its age."""
+        self.started = time.time()
+        """Since when everything is counted, in Unix seconds."""
         self._tap = tap
         self._drain = drain
         self._clock_ns = clock_ns
@@ -212,6 +215,9 @@ class Runner:
         """Write to the dead letter, waiting as long as the disk refuses, or it is full."""
         if kind == "sink":  # the chain has cleaned those of its stages
             dead = self.chain.clean_dead(dead)
+        for where, count in Counter(one.where for one in dead).items():
+            reason = next(one.reason for one in reversed(dead) if one.where == where)
+            log.troubles.note(where, DEAD_LETTER, reason, count)
         while True:
             try:
                 await asyncio.to_thread(self.dead_letter.write, batch, dead, kind)

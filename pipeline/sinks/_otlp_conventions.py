@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-VERSION: Final = "1.37.0"
-"""The version of the semantic conventions that all names here follow."""
+VERSION: Final = "1.41.1"
+"""The version of the semantic conventions that all names here follow: the last one that has those for GenAI, too. The
+next ones call them moved into a repository of their own."""
 SCHEMA_URL: Final = f"https://opentelemetry.io/schemas/{VERSION}"
 """Goes with all that is sent, so that a receiver can translate it into another version."""
 
 Kind: TypeAlias = Literal["llm", "tool", "stage", "session", "other"]
 
 OPERATION: Final[dict[Kind, str]] = {"llm": "chat", "tool": "execute_tool"}
-"""`gen_ai.operation.name`, where the record does not tell another one."""
+"""`gen_ai.operation.name`, where the record does not tell another one. It begins the span's name, too."""
 
 Table: TypeAlias = dict[str, tuple[str, ...]]
 
@@ -46,6 +47,9 @@ ATTRIBUTES: Final[dict[Kind, Table]] = {
         "gen_ai.response.finish_reasons": ("finish_reason", "finish_reasons"),
         "gen_ai.usage.input_tokens": ("prompt_tokens", "input_tokens"),
         "gen_ai.usage.output_tokens": ("completion_tokens", "output_tokens"),
+        "gen_ai.usage.cache_read.input_tokens": ("cached_tokens", "cache_read_input_tokens"),
+        "gen_ai.usage.cache_creation.input_tokens": ("cache_creation_input_tokens",),
+        "gen_ai.usage.reasoning.output_tokens": ("reasoning_tokens",),
     },
     "tool": _ANY
     | _GEN_AI
@@ -61,10 +65,30 @@ ATTRIBUTES: Final[dict[Kind, Table]] = {
 """By what a span is of: an attribute, and the fields to take it from, of which the first one that is there counts."""
 OF_LOGS: Final[Table] = {name: _ANY[name] for name in ("session.id", "error.type", "tailrace.event")}
 """The attributes of a log record; all else is a matter of its body."""
+NUMBERS: Final[dict[str, type[int] | type[float]]] = {
+    "gen_ai.request.temperature": float,
+    "gen_ai.request.top_p": float,
+    "gen_ai.request.max_tokens": int,
+    "gen_ai.usage.input_tokens": int,
+    "gen_ai.usage.output_tokens": int,
+    "gen_ai.usage.cache_read.input_tokens": int,
+    "gen_ai.usage.cache_creation.input_tokens": int,
+    "gen_ai.usage.reasoning.output_tokens": int,
+}
+"""Attributes that are numbers; what is none stays in the log only."""
 LISTS: Final = frozenset(("gen_ai.response.finish_reasons",))
 """Attributes that are lists, also of one."""
 EXCEPTION: Final = {"error_type": "exception.type", "error_message": "exception.message"}
-"""Attributes of the event `exception` of a span that failed."""
+"""Attributes of the event `exception` of a span that failed …"""
+STACKTRACE: Final = "exception.stacktrace"
+"""… and the one for its traceback."""
+ERROR_TYPE: Final = "error.type"
+OTHER_ERROR: Final = "_OTHER"
+"""The `error.type` of a span that failed for no reason that the record tells."""
+OPERATION_NAME: Final = "gen_ai.operation.name"
+SERVICE_NAME: Final = "service.name"
+UNKNOWN_SERVICE: Final = "unknown_service"
+"""The `service.name` where nothing tells one."""
 UID: Final = "log.record.uid"
 """Stands on a span and on the log record that it was made of."""
 

@@ -78,14 +78,18 @@ class Request(NamedTuple):
         whole: Any
         if self.signal == "traces":
             spans = [
-                ResourceSpans(resource=_resource(named), scope_spans=[ScopeSpans(scope=SCOPE, spans=group, **common)])
+                ResourceSpans(
+                    resource=_resource(named), scope_spans=[ScopeSpans(scope=SCOPE, spans=group, **common)], **common
+                )
                 for named, group in groups.items()
             ]
             whole = ExportTraceServiceRequest(resource_spans=spans)
         else:
             logs = [
                 ResourceLogs(
-                    resource=_resource(named), scope_logs=[ScopeLogs(scope=SCOPE, log_records=group, **common)]
+                    resource=_resource(named),
+                    scope_logs=[ScopeLogs(scope=SCOPE, log_records=group, **common)],
+                    **common,
                 )
                 for named, group in groups.items()
             ]
@@ -187,9 +191,9 @@ class Items:
                 get = dict(zip(values, texts, strict=True)).get
                 filled = [(name, _clean(template.render(get))) for name, template in self._resource.items()]
                 named = known[texts] = tuple(
-                    (name, text or "unknown_service") if name == "service.name" else (name, text)
+                    (name, text or conventions.UNKNOWN_SERVICE) if name == conventions.SERVICE_NAME else (name, text)
                     for name, text in filled
-                    if text or name == "service.name"
+                    if text or name == conventions.SERVICE_NAME
                 )
             found.append(named)
         return found
@@ -236,23 +240,23 @@ class Items:
             start = time_ns if self._starts else max(0, time_ns - duration)
         attributes: dict[str, KeyValue] = {}
         for name, names in table.items():
-            value = own.first(names, place)
+            value = _typed(name, own.first(names, place))
             if value is not None:
-                attributes[name] = _pair(name, [value] if name in conventions.LISTS and type(value) is str else value)
+                attributes[name] = _pair(name, value)
         operation = conventions.OPERATION.get(kind)
-        if operation and "gen_ai.operation.name" not in attributes:
-            attributes["gen_ai.operation.name"] = _pair("gen_ai.operation.name", operation)
+        if operation and conventions.OPERATION_NAME not in attributes:
+            attributes[conventions.OPERATION_NAME] = _pair(conventions.OPERATION_NAME, operation)
         attributes[conventions.UID] = _pair(conventions.UID, ids.uid)
         failed, why = self._failed(own, place)
-        if failed and "error.type" not in attributes:
-            attributes["error.type"] = _pair("error.type", "_OTHER")
+        if failed and conventions.ERROR_TYPE not in attributes:
+            attributes[conventions.ERROR_TYPE] = _pair(conventions.ERROR_TYPE, conventions.OTHER_ERROR)
         end = min(start + duration, _LATEST_NS)
         events = []
         if failed and any(own.value(field, place) not in (None, "") for field in conventions.EXCEPTION):
             said = [(name, own.value(field, place)) for field, name in conventions.EXCEPTION.items()]
             named = [_pair(name, value) for name, value in said if value not in (None, "")]
             if b"\n" in (line := own.batch.lines[place]):
-                named.append(_pair("exception.stacktrace", line.decode("utf-8", "replace")))
+                named.append(_pair(conventions.STACKTRACE, line.decode("utf-8", "replace")))
             events.append(Span.Event(time_unix_nano=end, name="exception", attributes=named))
         kind_told = own.value(fields.kind, place)
         default = Span.SPAN_KIND_CLIENT if kind == "llm" else Span.SPAN_KIND_INTERNAL
@@ -357,6 +361,20 @@ class _Columns:
             columns = self.batch.columns
             self._offsets = [r.offset for r in self.batch.records] if columns is None else list(columns.offsets)
         return self._offsets
+
+
+def _typed(name: str, value: Any) -> Any:
+    """In the type that the conventions give an attribute; None for what has none of it."""
+    if name in conventions.LISTS and type(value) is str:
+        return [value]
+    wanted = conventions.NUMBERS.get(name)
+    if wanted is None or value is None or type(value) is wanted:
+        return value
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+        return wanted(number) if math.isfinite(number) and wanted(number) == number else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _duration(own: _Columns, place: int, durations: Durations) -> int | None:

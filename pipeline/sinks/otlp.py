@@ -126,7 +126,7 @@ class Otlp(Sink):
                 yield f"headers.{name}", f"{name!r} is not the name of a header"
         if self.protocol == "grpc" and not self.tls.verify:
             yield "tls.verify", "gRPC always checks the certificate: name its authority with `ca`"
-        if "service.name" in self.resource:
+        if conventions.SERVICE_NAME in self.resource:
             yield "resource.service.name", "is what `service` says: write it there"
         if not self.trace_id:
             yield "trace_id", "name the field that holds the trace's id"
@@ -186,7 +186,20 @@ class Otlp(Sink):
                     continue
                 raise ProbeError(f"is not taken as a receiver of {signal}: {error}", "url") from None
             except OSError as error:
-                raise ProbeError(f"cannot reach the receiver: {error}", "url") from None
+                where, hint = self._tls_hint(str(error))
+                raise ProbeError(f"cannot reach the receiver: {error}{hint}", where) from None
+
+    def _tls_hint(self, words: str) -> tuple[str, str]:
+        """Which option it is about, and what would do. TLS has few words for what went wrong, and gRPC others."""
+        if not self.url.startswith("https:"):
+            return "url", ""
+        if "CERTIFICATE_VERIFY_FAILED" in words:
+            return "tls", "; `tls: { ca: FILE }` names the authority that signed its certificate"
+        if "WRONG_VERSION_NUMBER" in words:
+            return "url", "; it speaks no TLS on this port: write http://"
+        if "CERTIFICATE_REQUIRED" in words or "HANDSHAKE_FAILURE" in words or "TSI_" in words:
+            return "tls", "; where it wants to see a certificate, `tls: { cert: FILE, key: FILE }` names ours"
+        return "url", ""
 
     def _problem(self, signal: Signal, error: Wrong) -> ProbeError:
         if error.status in (401, 403, "UNAUTHENTICATED", "PERMISSION_DENIED"):
@@ -254,5 +267,5 @@ class Otlp(Sink):
             "tool": self.tool,
             "llm": self.llm,
         }
-        resource = {"service.name": self.service, **self.resource}
+        resource = {conventions.SERVICE_NAME: self.service, **self.resource}
         return Items(self.signals, fields, matches, resource, line=self.line, starts=self.time == "start")

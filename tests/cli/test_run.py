@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -89,6 +90,24 @@ def test_a_second_tailrace_on_the_same_state_refuses_and_names_the_first(folder:
         first.send_signal(signal.SIGTERM)
         assert b"stopped" in first.communicate(timeout=30)[1]
     assert first.returncode == 0
+
+
+def test_sigterm_ends_the_first_process_of_a_container_also_before_it_ships(folder: Path) -> None:
+    """The kernel keeps from such a process each signal that it does not handle."""
+    alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*alone, "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no namespace of its own for a process here")
+    config = folder / "tailrace.yaml"
+    os.mkfifo(config)
+    outside = subprocess.Popen([*alone, *TAILRACE, "run", str(config)], stderr=subprocess.PIPE)
+    try:
+        with config.open("wb"):  # once it is opened here, tailrace has opened it, too, and waits for its text
+            first = int(Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text())
+            os.kill(first, signal.SIGTERM)
+            assert outside.communicate(timeout=30)[1] == b""
+        assert outside.returncode == 128 + signal.SIGTERM
+    finally:
+        outside.kill()
 
 
 def test_a_pipe_is_shipped_to_its_end_without_once(folder: Path) -> None:

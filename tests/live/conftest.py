@@ -10,10 +10,13 @@ from typing import TypeVar
 import pytest
 
 from ..services._server import NotInstalled, Server
+from ..services.chromium import Chromium
 from ..services.jaeger import Jaeger
 from ..services.kafka import Kafka
 from ..services.loki import Loki
+from ..services.otelcol import Otelcol
 from ..services.prometheus import Prometheus
+from ..services.tempo import Tempo
 
 S = TypeVar("S", bound=Server)
 
@@ -32,8 +35,26 @@ def loki(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
 
 
 @pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    with _started(Chromium, tmp_path_factory) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
 def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
     with _started(Jaeger, tmp_path_factory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tempo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tempo]:
+    with _started(Tempo, tmp_path_factory) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def otelcol(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Otelcol]:
+    with _started(Otelcol, tmp_path_factory) as server:
         yield server
 
 

@@ -1,117 +1,57 @@
-"""Records become traces that Jaeger finds and logs that Loki takes; and from a number in PromQL to a traceback."""
+"""Records become traces that Jaeger and Tempo find, logs that Loki takes; from a number in PromQL to a traceback."""
 
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
 
 import pytest
 
-from ..services.jaeger import Jaeger, Span
+from ..services.jaeger import Jaeger
 from ..services.loki import Entry, Loki
 from ..services.prometheus import Prometheus
+from ..services.tempo import Tempo
+from .session import TRACEBACK, TREE, config, story, tree, write
 from .shipper import Shipper, new_app
 
-CONFIG = """
-sources:
-  app: { use: file, include: ["logs/*.jsonl"] }
-stages:
-  - { use: parse, format: json }
-  - { use: redact }
-  - { use: enrich, trace_id: [trace_id, traceparent] }
-  - { use: classify }
-  - use: derive_metrics
-    metrics:
-      - name: failures_total
-        type: counter
-        match: '{error_type!=""}'
-        labels: { type: "{error_type}" }
-        exemplar: trace_id
-sinks:
-  traces: { use: otlp, url: "@URL@", protocol: @PROTOCOL@, signals: [traces], service: "{app}" }
-@MORE@
-exporter: { listen: "127.0.0.1:@PORT@" }
-"""
-TRACEBACK = 'Traceback (most recent call last):\n  File "/srv/app/a.py", line 1, in f\n    g()\nKeyError: "stage"'
 
-
-def config(url: str, protocol: str = "http", more: str = "") -> str:
-    return CONFIG.replace("@URL@", url).replace("@PROTOCOL@", protocol).replace("@MORE@", more)
-
-
-def story(trace: str, app: str) -> list[dict[str, Any]]:
-    """A session with a stage, in which an LLM and a tool are called and something fails."""
-    now = time.time() - 60
-    common = {"app": app, "trace_id": trace, "session_key": f"C1:{now - 30:.6f}"}
-    events: list[dict[str, Any]] = [
-        {"event_type": "LLMCall", "stage": "Refine", "model": "m1", "prompt_tokens": 7, "duration_ms": 900},
-        {"event": "ToolCall", "stage": "Refine", "tool_name": "search", "duration_ms": 40},
-        {"event": "failed", "stage": "Refine", "level": "error", "message": "no plan", "exc": TRACEBACK},
-        {"event": "graph_turn_end", "stage": "Refine", "elapsed_s": 20},
-        {"event": "session_finalized", "status": "ok"},
-    ]
-    return [
-        {
-            "timestamp": datetime.fromtimestamp(now + place, UTC).isoformat(),
-            "level": "info",
-            **common,
-            **more,
-        }
-        for place, more in enumerate(events)
-    ]
-
-
-def write(shipper: Shipper, rows: list[dict[str, Any]], name: str = "app") -> None:
-    (shipper.folder / "logs").mkdir(exist_ok=True)
-    with (shipper.folder / "logs" / f"{name}.jsonl").open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
-
-
-def tree(spans: list[Span]) -> set[tuple[str, str]]:
-    """Each span's name, and that of the one above."""
-    names = {span.id: span.name for span in spans} | {"": ""}
-    return {(span.name, names[span.parent]) for span in spans}
-
-
-TREE = {
-    ("session", ""),
-    ("stage Refine", "session"),
-    ("chat m1", "stage Refine"),
-    ("execute_tool search", "stage Refine"),
-}
+@pytest.fixture(params=["jaeger", "tempo"])
+def store(request: pytest.FixtureRequest) -> Jaeger | Tempo:
+    """Each of them."""
+    server: Jaeger | Tempo = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.fixture(params=["http", "grpc"])
-def receiver(request: pytest.FixtureRequest, jaeger: Jaeger) -> tuple[str, str]:
+def receiver(request: pytest.FixtureRequest, store: Jaeger | Tempo) -> tuple[str, str]:
     """The URL and the protocol."""
-    return (jaeger.otlp_http if request.param == "http" else jaeger.otlp_grpc), request.param
+    return (store.otlp_http if request.param == "http" else store.otlp_grpc), request.param
 
 
-def test_jaeger_finds_the_trace_by_its_id(jaeger: Jaeger, receiver: tuple[str, str], tmp_path: Path) -> None:
+def test_a_trace_is_found_by_its_id(store: Jaeger | Tempo, receiver: tuple[str, str], tmp_path: Path) -> None:
     trace, app = uuid.uuid4().hex, new_app()
     with Shipper(tmp_path, config(*receiver)) as shipper:
         write(shipper, story(trace, app))
         assert shipper.once().code == 0
-        spans = jaeger.wait(trace, len(TREE))
+        spans = store.wait(trace, len(TREE))
         assert (len(spans), tree(spans)) == (len(TREE), TREE)
         assert {span.service for span in spans} == {app}
         call = next(span for span in spans if span.name == "chat m1")
         assert (call.duration_us, call.tags["gen_ai.usage.input_tokens"]) == (900_000, 7)
         rmtree(tmp_path / "state")  # all that it knows: everything is sent again
         assert shipper.once().code == 0
-        assert jaeger.trace(trace) == spans  # Jaeger takes equal spans for one, and others with their ids for more
+        assert store.trace(trace) == spans  # both take equal spans for one, and others with their ids for more
 
 
-def test_what_comes_while_the_receiver_is_down_arrives(receiver: tuple[str, str], tmp_path: Path) -> None:
+def test_what_comes_while_the_receiver_is_down_arrives(
+    store: Jaeger | Tempo, receiver: tuple[str, str], tmp_path: Path
+) -> None:
     protocol = receiver[1]
     traces, app = [uuid.uuid4().hex for _ in range(20)], new_app()
-    with Jaeger(tmp_path / "jaeger") as own:
+    with type(store)(tmp_path / "store") as own:
         url = own.otlp_http if protocol == "http" else own.otlp_grpc
         with Shipper(tmp_path / "run", config(url, protocol)) as shipper:
             write(shipper, story(traces[0], app))
@@ -134,9 +74,7 @@ def test_what_comes_while_the_receiver_is_down_arrives(receiver: tuple[str, str]
             assert shipper.stop().code == 0
 
 
-def test_a_receiver_that_takes_no_logs_is_told_at_the_start(
-    jaeger: Jaeger, receiver: tuple[str, str], tmp_path: Path
-) -> None:
+def test_a_receiver_that_takes_no_logs_is_told_at_the_start(receiver: tuple[str, str], tmp_path: Path) -> None:
     with Shipper(tmp_path, config(*receiver).replace("signals: [traces]", "signals: [traces, logs]")) as shipper:
         ended = shipper.once()
     assert ended.code == 78
@@ -160,12 +98,12 @@ def test_loki_takes_the_logs_over_otlp(jaeger: Jaeger, loki: Loki, tmp_path: Pat
 
 
 @pytest.fixture
-def observed(jaeger: Jaeger, loki: Loki, tmp_path: Path) -> Iterator[tuple[Shipper, str]]:
+def observed(store: Jaeger | Tempo, loki: Loki, tmp_path: Path) -> Iterator[tuple[Shipper, str]]:
     """A run that ships to all of them, and its application."""
     app = new_app()
     options = f'url: "{loki.url}", labels: {{ app: "{{app}}" }}, metadata: [trace_id, error_type]'
     more = f"  loki: {{ use: loki, {options} }}"
-    with Shipper(tmp_path, config(jaeger.otlp_http, more=more)) as shipper:
+    with Shipper(tmp_path, config(store.otlp_http, more=more)) as shipper:
         write(shipper, story(uuid.uuid4().hex, app))
         shipper.start()
         shipper.until(lambda: shipper.value("tailrace_events_out_total", component="loki") == 5)
@@ -174,7 +112,7 @@ def observed(jaeger: Jaeger, loki: Loki, tmp_path: Path) -> Iterator[tuple[Shipp
 
 
 def test_a_number_in_promql_leads_to_the_traceback(
-    prometheus: Prometheus, jaeger: Jaeger, loki: Loki, observed: tuple[Shipper, str]
+    prometheus: Prometheus, store: Jaeger | Tempo, loki: Loki, observed: tuple[Shipper, str]
 ) -> None:
     shipper, app = observed
     target = f"127.0.0.1:{shipper.port}"
@@ -183,7 +121,7 @@ def test_a_number_in_promql_leads_to_the_traceback(
     prometheus.wait(f"{failures} == 1")
     (exemplar,) = prometheus.exemplars(failures)
     trace = exemplar.labels["trace_id"]
-    assert tree(jaeger.wait(trace, len(TREE))) == TREE
+    assert tree(store.wait(trace, len(TREE))) == TREE
     lines: list[Entry] = loki.query(f'{{app="{app}"}} | trace_id="{trace}"')
     assert len(lines) == 5
     (failed,) = loki.query(f'{{app="{app}"}} | trace_id="{trace}" | error_type="KeyError"')

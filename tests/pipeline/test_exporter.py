@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tailrace.pipeline import exporter as module
+from tailrace.pipeline import status as status_module
 from tailrace.pipeline.batch import Batch
 from tailrace.pipeline.component import Lag, ProbeError, RetryAfter, Stage
 from tailrace.pipeline.exporter import Exporter
@@ -252,7 +253,26 @@ async def test_the_status_is_served_as_json(tmp_path: Path) -> None:
         "in_flight": 0,
         "residual": 0,
     }
-    assert told["sinks"] == [{"sink": "sink", "up": True, "delivered": 1, "dead": 1, "in_flight": 0, "residual": 0}]
+    (sink,) = told["sinks"]
+    assert sink | {"up": True, "delivered": 1, "dead": 1, "in_flight": 0, "residual": 0, "queue_bytes": 0} == sink
+
+
+async def test_who_prefers_it_is_told_of_few_partitions_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_module, "FOREMOST", 0)
+    runner = runner_of(tmp_path, ListSink())
+    assert await runner.run(once=True) == 0
+    async with serving(runner) as (_, client):
+        for headers, count in (({}, 1), ({"Prefer": "return=minimal"}, 0)):
+            async with client.get("/-/status", headers=headers) as response:
+                told = await response.json()
+                assert (len(told["partitions"]), told["sources"][0]["partitions"]) == (count, 1)
+
+
+async def test_people_get_a_page_that_shows_the_status(tmp_path: Path) -> None:
+    async with serving(runner_of(tmp_path, ListSink())) as (_, client), client.get("/") as response:
+        assert (response.status, response.content_type) == (200, "text/html")
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'sha256-")
+        assert "<title>tailrace</title>" in await response.text()
 
 
 async def test_a_dead_letter_that_is_full_makes_it_unready(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def pages(number: int, *, healthy: bool) -> dict[str, Make]:
         return Page(PAGE.encode(), headers["accept"])
 
     async def status(headers: Mapping[str, str]) -> Page:
+        assert headers["prefer"] == ""
         return Page(msgspec.json.encode(told(number)))
 
     async def verdict(headers: Mapping[str, str]) -> Page:
@@ -124,6 +125,7 @@ async def test_one_that_does_not_answer_is_told_and_the_others_are_served(tmp_pa
 
 async def test_the_status_is_that_of_all(tmp_path: Path) -> None:
     async with serving(tmp_path) as port:
+        assert "<title>tailrace</title>" in (await get(port, "/"))[1]
         status = msgspec.json.decode((await get(port, "/-/status"))[1], type=Status)
     assert (status.running, status.pid, status.version, status.checkpoint_age) == (True, 4711, "1", 1.0)
     assert [(one.partition, one.worker) for one in status.partitions] == [("0.log", 0), ("1.log", 1)]

@@ -8,15 +8,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tailrace.pipeline.batch import Batch, Position
 from tailrace.pipeline.checkpoint import Checkpoint, Saved, State
 from tailrace.pipeline.component import Lag, RetryAfter, Sink, Stage
 from tailrace.pipeline.flight import Flown, Taken
+from tailrace.pipeline.log import log
 from tailrace.pipeline.options import Duration
 from tailrace.pipeline.runner import Runner
 from tailrace.pipeline.sources.file import File
-from tailrace.pipeline.status import SinkBooks, SinkStatus, Status, holder, of_run, of_state
+from tailrace.pipeline.status import (
+    FOREMOST,
+    PartitionStatus,
+    SinkBooks,
+    SinkStatus,
+    SourceStatus,
+    StageStatus,
+    Status,
+    foremost,
+    holder,
+    merged,
+    of_run,
+    of_state,
+)
+from tailrace.pipeline.troubles import Trouble, Troubles
 from tailrace.testing import ListSink, ListSource
 
 LINES = [[b"one", b"two", b"three"], [b"four"]]
@@ -69,10 +85,79 @@ async def test_a_run_tells_of_its_partitions_sinks_and_books(tmp_path: Path) -> 
     assert (one.size, one.lag_bytes, one.lag_seconds) == (16, 12, 1.5)
     assert one.taken == {"sink0": 4, "sink1": 4}
     assert one.books == {"sink0": SinkBooks(1, 1, 2, 0, 0), "sink1": SinkBooks(2, 1, 1, 0, 0)}
-    assert status.sinks == [
-        SinkStatus("sink0", up=True, delivered=1, dead=1, in_flight=0, residual=0),
-        SinkStatus("sink1", up=True, delivered=2, dead=0, in_flight=0, residual=0),
+    for sink, delivered, dead in zip(status.sinks, (1, 2), (1, 0), strict=True):
+        assert (sink.use, sink.up, sink.in_flight, sink.residual) == ("list_sink", True, 0, 0)
+        assert (sink.delivered, sink.dead, sink.bytes, sink.dropped, sink.retries) == (delivered, dead, 7, {}, 0)
+        assert (sink.queue_bytes, sink.queue_limit) == (0, 2 << 20)
+
+
+async def test_a_run_tells_what_each_source_and_stage_did(tmp_path: Path) -> None:
+    runner = runner_of(tmp_path, ListSink(), stages=[Pick()])
+    assert await runner.run(once=True) == 0
+    status = of_run(runner, "1")
+    assert status.at is not None
+    assert status.started is not None
+    assert status.at >= status.started > 1_600_000_000
+    (source,), (stage,) = status.sources, status.stages
+    assert source.seconds >= stage.seconds > 0
+    source.seconds = stage.seconds = 0.0
+    assert source == SourceStatus("app", "lagging", 4, 19, partitions=1, lag_bytes=12, lag_seconds=1.5)
+    dropped = {"dropped": 1}
+    assert stage == StageStatus("pick", "pick", 4, 2, bytes_in=15, bytes_out=7, dropped=dropped, dead=1)
+
+
+async def test_a_run_tells_what_went_wrong_lately_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hide(Pick):
+        protects = True
+
+        def clean(self, text: str) -> str:
+            return text.replace("odd", "[HIDDEN]")
+
+    monkeypatch.setattr(log, "troubles", Troubles())
+    runner = runner_of(tmp_path, ListSink(reject="two"), stages=[Hide()])
+    assert await runner.run(once=True) == 0
+    log.warning("delivery failed", sink="sink0", error="odd")
+    log.info("delivery works again", sink="sink0")
+    troubles = of_run(runner, "1").troubles
+    assert [(one.where, one.what, one.detail, one.times) for one in troubles] == [
+        ("sink0", "delivery failed", "[HIDDEN]", 1),
+        ("sink0", "dead letter", "told to reject", 1),
+        ("hide", "dead letter", "ValueError", 1),
     ]
+
+
+def test_the_numbers_of_several_workers_are_added_up() -> None:
+    def part(number: int) -> Status:
+        return Status(
+            state="x",
+            at=100.0 + number,
+            started=50.0 + number,
+            sources=[SourceStatus("app", "file", 5, 50, partitions=2, lag_bytes=9, lag_seconds=1.0 + number)],
+            stages=[StageStatus("parse", "parse", 5, 4, dropped={"odd": 1, str(number): 1}, seconds=0.5)],
+            sinks=[SinkStatus("loki", "loki", up=number == 0, delivered=4, dropped={}, queue_bytes=number)],
+            troubles=[Trouble(90.0 + number, "loki", "failed")],
+        )
+
+    whole = merged([part(0), part(1)], Path("x"), 7)
+    assert (whole.at, whole.started) == (101.0, 50.0)
+    assert whole.sources == [SourceStatus("app", "file", 10, 100, partitions=4, lag_bytes=18, lag_seconds=2.0)]
+    assert whole.stages == [StageStatus("parse", "parse", 10, 8, dropped={"odd": 2, "0": 1, "1": 1}, seconds=1.0)]
+    assert whole.sinks == [SinkStatus("loki", "loki", up=False, delivered=8, dropped={}, queue_bytes=1)]
+    assert whole.troubles == [Trouble(91.0, "loki", "failed", worker=1), Trouble(90.0, "loki", "failed", worker=0)]
+
+
+def test_what_cannot_be_read_and_what_is_furthest_behind_comes_first_and_not_all_of_it() -> None:
+    many = [PartitionStatus("app", str(number), 0, lag_bytes=number) for number in range(FOREMOST)]
+    found = foremost([*many, PartitionStatus("app", "odd", 0, error="Permission denied")])
+    assert [one.partition for one in found[:3]] == ["odd", str(FOREMOST - 1), str(FOREMOST - 2)]
+    assert (len(found), found[-1].partition) == (FOREMOST, "1")
+
+
+def test_where_no_worker_tells_there_is_nothing_to_add_up() -> None:
+    whole = merged([Status(state="x")], Path("x"), None)
+    assert (whole.at, whole.started, whole.sources, whole.troubles) == (None, None, [], [])
 
 
 async def test_a_sink_that_fails_says_why(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ._install import engine_answers, run
+from ._install import apt_install, engine_answers, run
 from ._server import HERE, NotInstalled, cache
 
 ROOT = HERE.parent.parent
@@ -78,12 +78,7 @@ def install() -> None:
     began = time.monotonic()
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         print(f"image: installing {' and '.join(missing)}", flush=True)
-        get = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *missing]
-        try:
-            run(get)
-        except subprocess.CalledProcessError:  # the lists of a new machine are empty
-            run(["apt-get", "update", "-qq"])
-            run(get)
+        apt_install(*missing)
     _home().mkdir(parents=True, exist_ok=True)
     root = _home() / "root"
     shutil.rmtree(root, ignore_errors=True)

@@ -19,16 +19,20 @@ def install(server: type[Server]) -> None:
     if all((server.home() / program).exists() for program in server.programs):
         print(f"{what}: is in {server.home()}", flush=True)
         return
+    if reason := server.hindrance():
+        print(f"{what}: not installed: {reason}", flush=True)
+        return
     cache().mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=cache(), prefix=f"{server.name}-") as scratch:
         made = Path(scratch, "made")
         made.mkdir()
-        if engine_answers():
+        if server.images and engine_answers():
             print(f"{what}: from its container image", flush=True)
             from_images(server, made)
         else:
-            print(f"{what}: no container engine answers, so it is built or unpacked", flush=True)
+            why = "no container engine answers" if server.images else "it has no image"
+            print(f"{what}: {why}, so it is built, unpacked or installed", flush=True)
             server.build(made, Path(scratch))
         server.complete(made)
         for program in server.programs:
@@ -74,9 +78,10 @@ def go_source(module: str, version: str, scratch: Path) -> Path:
     return source
 
 
-def go_build(source: Path, package: str, into: Path) -> None:
-    """Build one Go program without C, at low priority."""
-    command = ["nice", "-n", "5", "env", "CGO_ENABLED=0", "go", "build", "-mod=mod", "-trimpath", "-ldflags=-s -w"]
+def go_build(source: Path, package: str, into: Path, *link: str) -> None:
+    """Build one Go program without C, at low priority; `link`: further flags for the linker."""
+    flags = " ".join(["-s", "-w", *link])
+    command = ["nice", "-n", "5", "env", "CGO_ENABLED=0", "go", "build", "-mod=mod", "-trimpath", f"-ldflags={flags}"]
     run([*command, "-o", str(into), package], cwd=source)
 
 
@@ -92,6 +97,16 @@ def debian_package(name: str, scratch: Path) -> Path:
     (package,) = scratch.glob(f"{name}_*.deb")
     run(["dpkg-deb", "-x", str(package), str(scratch / "unpacked")])
     return scratch / "unpacked"
+
+
+def apt_install(*packages: str) -> None:
+    """Install Debian packages on this machine. Raises `CalledProcessError`, also without root."""
+    get = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages]
+    try:
+        run(get)
+    except subprocess.CalledProcessError:  # the lists of a new machine are empty
+        run(["apt-get", "update", "-qq"])
+        run(get)
 
 
 def maven_libraries(libraries: Mapping[str, str], into: Path, scratch: Path) -> None:

@@ -53,6 +53,11 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
+    def hindrance(cls) -> str:
+        """Why it cannot be got on this machine; empty when it can."""
+        return ""
+
+    @classmethod
     def build(cls, into: Path, scratch: Path) -> None:
         """Get the programs without a container engine. Raises `CalledProcessError`."""
         raise NotImplementedError

@@ -13,7 +13,7 @@ from ._server import HttpError, Server
 
 
 class Span(NamedTuple):
-    """What Jaeger holds of one span."""
+    """What Jaeger or Tempo holds of one span."""
 
     id: str
     parent: str

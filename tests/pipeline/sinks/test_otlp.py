@@ -229,6 +229,27 @@ def test_a_span_is_named_after_what_it_is_of(row: dict[str, Any], name: str) -> 
     assert span_from({"trace_id": TRACE, "elapsed_s": 2, **row}).name == name
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "attribute", "sent"),
+    [
+        ("prompt_tokens", 7, "gen_ai.usage.input_tokens", 7),
+        ("prompt_tokens", "7", "gen_ai.usage.input_tokens", 7),
+        ("prompt_tokens", 7.0, "gen_ai.usage.input_tokens", 7),
+        ("prompt_tokens", 7.5, "gen_ai.usage.input_tokens", None),
+        ("prompt_tokens", "many", "gen_ai.usage.input_tokens", None),
+        ("prompt_tokens", True, "gen_ai.usage.input_tokens", None),
+        ("prompt_tokens", [7], "gen_ai.usage.input_tokens", None),
+        ("temperature", 1, "gen_ai.request.temperature", 1.0),
+        ("temperature", "nan", "gen_ai.request.temperature", None),
+        ("finish_reason", "stop", "gen_ai.response.finish_reasons", ["stop"]),
+    ],
+    ids=lambda value: str(value),
+)
+def test_an_attribute_has_the_type_of_the_conventions(field: str, value: object, attribute: str, sent: object) -> None:
+    found = plain(span_from(CALL | {field: value}).attributes).get(attribute)
+    assert (type(found), found) == (type(sent), sent)
+
+
 def test_session_stage_and_call_make_a_tree() -> None:
     common = {"trace_id": TRACE, "session_key": "C1", "elapsed_s": 1}
     spans, logs = sent(
@@ -379,6 +400,14 @@ def test_resources_are_filled_in_and_group_what_is_sent() -> None:
     assert (
         message.resource_logs[0].scope_logs[0].schema_url == f"https://opentelemetry.io/schemas/{conventions.VERSION}"
     )
+
+
+def test_resource_and_scope_tell_the_version_of_the_conventions() -> None:
+    traces, logs = sink_at()._items.requests([batch(CALL)])
+    (spans,) = ExportTraceServiceRequest.FromString(traces.body).resource_spans
+    (records,) = ExportLogsServiceRequest.FromString(logs.body).resource_logs
+    told = {spans.schema_url, spans.scope_spans[0].schema_url, records.schema_url, records.scope_logs[0].schema_url}
+    assert told == {conventions.SCHEMA_URL}
 
 
 def test_fields_become_attributes_by_their_own_names() -> None:
